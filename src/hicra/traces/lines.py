@@ -1,0 +1,118 @@
+"""Lines of a text file, plain, gzip or zstd, without holding more than one of them."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from hicra.errors import DataError
+
+_CHUNK = 1 << 16
+_ZSTD_CHUNK = 1 << 12  # a decompressor's output cannot be capped: small bites keep a bomb of a file survivable
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, text without the line end) of a UTF-8 file; blank lines are passed over.
+
+    Only ``\\n`` ends a line: the other separators that Unicode knows may stand inside a JSON string.
+
+    Raises:
+        DataError: unreadable file, damaged or truncated compression, or bytes that are not UTF-8 (with the line).
+    """
+    number = 0
+    try:
+        with path.open("rb") as file:
+            for number, raw in enumerate(_split(_decompressed(file, path)), start=1):
+                if number == 1:
+                    _check_encoding(raw, path)
+                    raw = raw.removeprefix(b"\xef\xbb\xbf")
+                if raw and not raw.isspace():
+                    yield number, _decode(raw, path, number)
+    except OSError as error:  # gzip.BadGzipFile is one
+        raise DataError(f"{path}: cannot be read after line {number}", got=str(error)) from error
+
+
+def _decompressed(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    if path.suffix == ".gz":
+        return _gunzip(file, path)
+    if path.suffix == ".zst":
+        return _unzstd(file, path)
+    return iter(lambda: file.read(_CHUNK), b"")
+
+
+def _gunzip(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    try:
+        with gzip.GzipFile(fileobj=file) as unzipped:
+            while chunk := unzipped.read(_CHUNK):
+                yield chunk
+    except EOFError as error:
+        raise _truncated(path, "gzip") from error
+    except (zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: is not intact gzip", got=str(error), mend=f"check it with: gzip -t {path}") from error
+
+
+def _unzstd(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    import zstandard
+
+    # zstandard's stream_reader takes a truncated file for a short one; a decompression object knows where frames end.
+    context = zstandard.ZstdDecompressor(max_window_size=1 << 31)
+    frame = None
+    try:
+        while chunk := file.read(_ZSTD_CHUNK):
+            while chunk:
+                frame = frame or context.decompressobj()
+                if data := frame.decompress(chunk):
+                    yield data
+                chunk = b""
+                if frame.eof:
+                    chunk, frame = frame.unused_data, None
+    except zstandard.ZstdError as error:
+        raise DataError(f"{path}: is not intact zstd", got=str(error), mend=f"check it with: zstd -t {path}") from error
+    if frame is not None:
+        raise _truncated(path, "zstd")
+
+
+def _split(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    parts: list[bytes] = []  # of the line that has not ended yet; joined once, so that a long line costs linear time
+    for chunk in chunks:
+        head, *lines = chunk.split(b"\n")
+        parts.append(head)
+        for line in lines:
+            yield b"".join(parts)
+            parts = [line]
+    if any(parts):
+        yield b"".join(parts)
+
+
+def _check_encoding(raw: bytes, path: Path) -> None:
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(
+            f"{path}: line 1 is UTF-16",
+            expected="UTF-8",
+            got=f"the byte order mark {raw[:2].hex(' ')}",
+            mend=f"iconv -f UTF-16 -t UTF-8 {path}",
+        )
+
+
+def _decode(raw: bytes, path: Path, number: int) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}:{number}: byte {error.start + 1} of the line is not UTF-8",
+            expected="UTF-8 text",
+            got=f"{raw[error.start : error.start + 4].hex(' ')} ({error.reason})",
+            mend=f"if the file is Latin-1: iconv -f LATIN1 -t UTF-8 {path}",
+        ) from error
+
+
+def _truncated(path: Path, kind: str) -> DataError:
+    return DataError(
+        f"{path}: the {kind} data ends early",
+        expected="a complete file",
+        got=f"{path.stat().st_size:,} bytes without their end",
+        mend="copy or download the file again",
+    )
