@@ -172,7 +172,7 @@ def _text_step(context: str, lead: str, byte: int, lossy: bool) -> _Step:
 def _maths_step(kind_of_maths: str, where: str, byte: int) -> _Step:
     """One byte inside maths: nothing is emitted but at the way out."""
     stay = (kind_of_maths, "in")
-    if where == "slash":
+    if where == "slash" and byte != ord("\n"):
         closes = (kind_of_maths, byte) in (("\\(", ord(")")), ("\\[", ord("]")))
         return ("gap", "") if closes else stay, NONE, 0
     if byte == ord("\n"):

@@ -1,0 +1,292 @@
+"""Which tokens are planning tokens: token ids in, `Labels` out; or plain text in, `Span`s out.
+
+A token is a planning token where one of its non-space bytes lies in an occurrence of a Strategic Gram. The labeller runs over
+the bytes of the tokens, so every lossless tokenisation of one text gets the same label, and a gram is found whatever tokens
+it is cut into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hicra.errors import ConfigError, DataError
+from hicra.grams.gramset import GramSet
+from hicra.grams.text import TEXT_VERSION, text_rules
+from hicra.labels.automaton import Automaton, build
+from hicra.labels.vocab import Vocab, byte_vocab, vocab_of
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of token ids, in the container, shape and (for tensors) on the device that the ids came in.
+
+    Attributes:
+        mask: bool; the token overlaps the non-space bytes of some match. ``mask == (gram_id >= 0)``.
+        gram_id: int32; index into the gram set of the leftmost, then longest, match that the token belongs to; -1 for none.
+        begin: bool; an occurrence starts here. Adjacent repeats of a gram stay two occurrences.
+        credit: bool or None; the tokens that get the extra credit where these are not `mask` (placebo and random controls).
+    """
+
+    mask: Any
+    gram_id: Any
+    begin: Any
+    credit: Any = None
+
+
+class Span(NamedTuple):
+    """One occurrence in a text.
+
+    Attributes:
+        start, end: character offsets, end exclusive.
+        gram: the gram's text.
+        cluster: its cluster's name, or None.
+    """
+
+    start: int
+    end: int
+    gram: str
+    cluster: str | None
+
+
+class Labeller:
+    """Labels planning tokens.
+
+    Args:
+        grams: a `GramSet`, or the name or path of one.
+        tokenizer: a transformers or tokenizers tokenizer, a `Vocab`, or a name or path for ``AutoTokenizer``. Without one there are only
+            `spans`.
+
+    Raises:
+        DataError: the gram set cannot be loaded, or was made for other text rules.
+        ConfigError: the tokenizer is of a kind whose bytes are not known.
+    """
+
+    def __init__(self, grams: GramSet | str = "paper", tokenizer: Any = None) -> None:
+        self.grams = grams if isinstance(grams, GramSet) else GramSet.load(grams)
+        if self.grams.text_version != TEXT_VERSION:
+            raise DataError(
+                f"the gram set {self.grams.name!r} was made for other text rules",
+                expected=f"version {TEXT_VERSION}",
+                got=f"version {self.grams.text_version}",
+                mend="mine it again with this version of hicra",
+            )
+        if isinstance(tokenizer, str):
+            from hicra.errors import require
+
+            tokenizer = require("transformers", "train").AutoTokenizer.from_pretrained(tokenizer)
+        self._machine = None if tokenizer is None else _Machine(self.grams, vocab_of(tokenizer))
+        self._text_machine: _Machine | None = None
+        self.tokenizer_name = str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__)
+
+    def __repr__(self) -> str:
+        kind = "text only" if self._machine is None else f"{self._machine.vocab.kind}, {len(self._machine.vocab)} tokens"
+        return f"Labeller({self.grams.name!r}, {len(self.grams)} grams, {kind})"
+
+    @property
+    def vocab(self) -> Vocab:
+        """The tokenizer's bytes."""
+        return self._need_machine().vocab
+
+    @property
+    def automaton(self) -> Automaton:
+        """The compiled grams."""
+        return self._need_machine().automaton
+
+    def label(self, token_ids: Any, mask: Any = None, *, offsets: Any = None) -> Labels:
+        """Label completions.
+
+        Args:
+            token_ids: integers; one of: an array or tensor (B, T) of padded rows, (T,) of one completion or, with `offsets`, (N,) of
+                all completions end to end; a list of integers (one completion); a list of lists (ragged rows).
+            mask: which tokens are the policy's own (1) and which are padding, prompt or tool output (0); same shape as the ids.
+                Tokens outside break matches and are never labelled, and their ids are not looked at. Default: all.
+            offsets: (B+1,) where each completion of a flat batch begins, from 0 to N.
+
+        Returns:
+            Labels of the same container: arrays for arrays, tensors on the same device for tensors, lists of arrays for ragged rows.
+
+        Raises:
+            ConfigError: the labeller was made without a tokenizer.
+            DataError: ids outside the vocabulary, a mask of another shape, offsets that do not fit, or ids that are no integers.
+        """
+        machine = self._need_machine()
+        if isinstance(token_ids, Sequence) and len(token_ids) and _is_row(token_ids[0]):
+            return self._label_ragged(machine, token_ids, mask, offsets)
+        ids = _as_array(token_ids, "token_ids")
+        if ids.size == 0 and ids.dtype.kind == "f":
+            ids = ids.astype(np.int64)  # an empty list has no integers to show
+        if ids.dtype.kind not in "iu":
+            raise DataError("token_ids are no integers", got=f"dtype {ids.dtype}")
+        keep = _keep(mask, ids.shape)
+        if offsets is not None:
+            bounds = _offsets(offsets, ids)
+        elif ids.ndim == 1:
+            bounds = np.array([0, len(ids)], np.int64)
+        elif ids.ndim == 2:
+            bounds = np.arange(ids.shape[0] + 1, dtype=np.int64) * ids.shape[1]
+        else:
+            raise DataError("token_ids have too many dimensions", expected="(T,) or (B, T)", got=str(ids.shape))
+        found, _ = machine.run(ids.reshape(-1), bounds, keep.reshape(-1), ids.shape)
+        parts = [part.reshape(ids.shape) for part in found]
+        if hasattr(token_ids, "device") and not isinstance(token_ids, np.ndarray):
+            import torch
+
+            parts = [torch.from_numpy(part).to(token_ids.device) for part in parts]
+        return Labels(*parts)
+
+    def spans(self, text: str) -> list[Span]:
+        """The occurrences in a plain text, in order of their start.
+
+        Where matches overlap, each character belongs to the leftmost, then longest; a match that owns no character is left out.
+
+        Args:
+            text: any text; lone surrogates are tolerated.
+        """
+        if not isinstance(text, str):
+            raise DataError("spans needs a text", expected="str", got=type(text).__name__)
+        if self._text_machine is None:
+            self._text_machine = _Machine(self.grams, byte_vocab())
+        data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
+        bounds = np.array([0, len(data)], np.int64)
+        _, matches = self._text_machine.run(data, bounds, np.empty(0, np.bool_), data.shape, want_matches=True)
+        # a match is owned away by one that begins no later and ends no earlier; in order of end these are seen from behind
+        kept: list[tuple[int, int, int]] = []
+        for start, last, gram in matches.tolist():
+            while kept and kept[-1][0] >= start:
+                kept.pop()
+            kept.append((start, last, gram))
+        char_of = np.cumsum((data & 0xC0) != 0x80) - 1  # byte -> index of its character
+        grams = self.grams
+        return [
+            Span(int(char_of[a]), int(char_of[z]) + 1, grams[g].text, grams[g].cluster) for a, z, g in kept
+        ]
+
+    def _need_machine(self) -> _Machine:
+        if self._machine is None:
+            raise ConfigError(
+                "this labeller has no tokenizer, so it can label text only",
+                mend="Labeller(grams, tokenizer).label(token_ids), or .spans(text)",
+            )
+        return self._machine
+
+    def _label_ragged(self, machine: _Machine, rows: Sequence[Any], mask: Any, offsets: Any) -> Labels:
+        if offsets is not None:
+            raise DataError("offsets go with flat ids, not with a list of rows")
+        arrays = [_as_array(row, f"token_ids[{i}]") for i, row in enumerate(rows)]
+        lengths = [len(array) for array in arrays]
+        keep = np.empty(0, np.bool_)
+        if mask is not None:
+            keeps = [_as_array(row, f"mask[{i}]") for i, row in enumerate(mask)]
+            if [k.shape for k in keeps] != [a.shape for a in arrays]:
+                raise DataError(
+                    "the mask is of another shape than the token ids",
+                    expected=f"rows of {lengths[:8]} tokens",
+                    got=f"rows of {[k.size for k in keeps][:8]}",
+                )
+            keep = np.concatenate([_keep(k, k.shape) for k in keeps])
+        ids = np.concatenate([array for array in arrays if array.size] or [np.empty(0, np.int64)])
+        if ids.dtype.kind not in "iu" or any(array.ndim != 1 for array in arrays):
+            raise DataError("token_ids are no rows of integers", got=f"dtype {ids.dtype}")
+        bounds = np.zeros(len(arrays) + 1, np.int64)
+        np.cumsum(lengths, out=bounds[1:])
+        found, _ = machine.run(ids, bounds, keep, ids.shape)
+        return Labels(*(np.split(part, bounds[1:-1]) for part in found))
+
+
+class _Machine:
+    """Text rules, automaton and vocabulary, ready for the kernel."""
+
+    def __init__(self, grams: GramSet, vocab: Vocab) -> None:
+        from hicra.labels import _kernel
+
+        self.vocab = vocab
+        self.automaton = build(grams, lossy=vocab.lossy)
+        self._table = text_rules(grams.text_version, lossy=vocab.lossy).table
+        self._lower = np.empty(len(vocab.data), np.uint8)
+        self._kind = np.empty(len(vocab), np.uint8)
+        self._jump = np.zeros(len(vocab), np.int32)
+        a = self.automaton
+        _kernel.classify(
+            vocab.data, vocab.offset, a.symbol_class, a.go, a.start, self._lower, self._kind, self._jump
+        )
+        self._ring = 1 << (a.longest + 3).bit_length()
+        self._kernel = _kernel.label
+
+    def run(
+        self,
+        ids: np.ndarray[Any, Any],
+        bounds: np.ndarray[Any, Any],
+        keep: np.ndarray[Any, Any],
+        shape: tuple[int, ...],
+        *,
+        want_matches: bool = False,
+    ) -> tuple[tuple[np.ndarray[Any, Any], ...], np.ndarray[Any, Any]]:
+        """(mask, gram_id, begin), each (N,), and the matches (M, 3) where they are wanted."""
+        a = self.automaton
+        if ids.dtype not in (np.int32, np.int64, np.uint8):
+            ids = ids.astype(np.int64)
+        gram_id = np.full(len(ids), -1, np.int32)
+        begin = np.zeros(len(ids), np.bool_)
+        matches = np.empty((len(ids) // 2 + 1 if want_matches else 0, 3), np.int64)
+        found = self._kernel(
+            np.ascontiguousarray(ids), bounds, np.ascontiguousarray(keep), self.vocab.data, self.vocab.offset, self._lower,
+            self._kind, self._jump, self._table, a.symbol_class, a.go, a.start, a.first_out, a.next_out, a.gram, a.length,
+            a.need, self._ring, gram_id, begin, matches,
+        )  # fmt: skip
+        if found < 0:
+            at = -1 - found
+            where = np.unravel_index(at, shape) if len(shape) > 1 else (at,)
+            raise DataError(
+                f"a token id is outside the vocabulary, at {tuple(int(i) for i in where)}",
+                expected=f"0 <= id < {len(self.vocab)} ({self.vocab.kind} tokenizer)",
+                got=str(int(ids[at])),
+                mend="use the tokenizer that made the ids, and mask padding out if it is marked by another number",
+            )
+        return (gram_id >= 0, gram_id, begin), matches[:found]
+
+
+def _is_row(item: Any) -> bool:
+    return isinstance(item, Sequence | np.ndarray) or (hasattr(item, "ndim") and item.ndim > 0)
+
+
+def _as_array(value: Any, name: str) -> np.ndarray[Any, Any]:
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().numpy()
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"{name} cannot be read as an array of integers", got=str(error)) from error
+
+
+def _keep(mask: Any, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    if mask is None:
+        return np.empty(0, np.bool_)
+    keep = _as_array(mask, "mask")
+    if keep.shape != shape:
+        raise DataError(
+            "the mask is of another shape than the token ids", expected=str(tuple(shape)), got=str(tuple(keep.shape))
+        )
+    return keep if keep.dtype == np.bool_ else keep != 0
+
+
+def _offsets(offsets: Any, ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    bounds = _as_array(offsets, "offsets")
+    if (
+        ids.ndim != 1
+        or bounds.ndim != 1
+        or bounds.dtype.kind not in "iu"
+        or not len(bounds)
+        or bounds[0] != 0
+        or bounds[-1] != len(ids)
+        or (np.diff(bounds.astype(np.int64)) < 0).any()
+    ):
+        raise DataError(
+            "the offsets do not fit the flat token ids",
+            expected=f"(B+1,) integers that rise from 0 to {ids.size}",
+            got=f"ids of shape {tuple(ids.shape)}, offsets {bounds.tolist()[:8]}",
+        )
+    return bounds.astype(np.int64)
