@@ -21,7 +21,7 @@ from typing import Any
 from hicra.errors import DataError, RunDirError
 
 KINDS = ("completions", "rollouts")
-"""The kinds of row files; a commit line may say under these names which ranks wrote one (if not: all that are there)."""
+"""The kinds of row files; a commit line may say under these names which ranks wrote one (if not: all there are)."""
 
 Metrics = dict[str, Any]
 """One line as its reader gets it: ``step`` and the metrics, each an int, a float or None."""
