@@ -113,10 +113,8 @@ def _on(context: str, kind: int, symbol: int, wide: bool, lossy: bool) -> _Step:
         return ("word", ""), LETTER + prefix + (WIDE if wide else 0), symbol
     if kind == _DIGIT:
         return ("glue", ""), NONE if context == "glue" else JUNK if context in ("word", "under") else BREAK, 0
-    if kind == _UNDER:
-        return (context, "") if context == "glue" else ("under" if context == "word" else "gap", ""), (
-            NONE if context in ("glue", "word") else SPACE
-        ), 0
+    if kind == _UNDER and context in ("glue", "word"):
+        return ("under" if context == "word" else "glue", ""), NONE, 0
     if kind in (_APOS, _HYPH) and context == "word":
         return ("apos" if kind == _APOS else "hyph", ""), MARK, 0
     # from here on a separator: what was held back is dropped, an identifier or a dangling hyphen breaks
@@ -201,7 +199,9 @@ def _odd_step(state: str, byte: int, lossy: bool) -> _Step:
             return ("\\" + chr(byte), "in"), NONE, 0
         if kind == _LETTER and byte < 0x80:
             return ("command", ""), NONE, 0
-        return ("gap", ""), BREAK, 0  # an escaped sign, a dollar among them
+        if byte >= 0x80 or kind in (_SPACE, _NEWLINE, _DIGIT):
+            return _text_step("gap", "", byte, lossy)
+        return ("gap", ""), NONE, 0  # an escaped sign, a dollar among them
     if state == "command":
         return (("command", ""), NONE, 0) if kind == _LETTER and byte < 0x80 else _text_step("gap", "", byte, lossy)
     if state == "dollar":
