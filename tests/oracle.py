@@ -90,7 +90,6 @@ def closing(text: str, k: int, mark: str) -> int:
 
 def stretches(text: str, *, lossy: bool = False) -> list[list[Word]]:
     """Words between breaks."""
-    text = text.replace("\u2028", "\n")
     out: list[list[Word]] = [[]]
     clause = sentence = True
     i, n = 0, len(text)

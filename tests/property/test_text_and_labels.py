@@ -64,7 +64,6 @@ def oracle_labels(text: str, byte_ranges: list[tuple[int, int]]) -> tuple[list[b
 @given(TEXTS)
 def test_words_equal_the_oracle(text: str) -> None:
     expected = [[w.text for w in stretch] for stretch in oracle.stretches(text) if stretch]
-    # a stretch may be cut by an identifier in one and not the other only if both give the same words between breaks
     assert words(text) == expected
 
 

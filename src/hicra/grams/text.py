@@ -72,7 +72,6 @@ _GENERAL_PUNCTUATION = {  # third byte of U+2000..U+203F, the block of E2 80
     **dict.fromkeys(range(0x92, 0x96), _COMMA),  # figure, en and em dash
     **dict.fromkeys([0x98, 0x99, 0x9B], _APOS),
     **dict.fromkeys([0x9C, 0x9D, 0x9E, 0x9F, 0xB9, 0xBA], _QUOTE),
-    0xA8: _NEWLINE,
 }
 
 # --- states ------------------------------------------------------------------------------------------------------------
