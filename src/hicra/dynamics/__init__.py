@@ -1,0 +1,1 @@
+"""Dynamics: what RL does to planning and execution tokens, as numbers on plain arrays."""
