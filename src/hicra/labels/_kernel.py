@@ -26,38 +26,90 @@ from hicra.labels.automaton import SPACE_CLASS
 
 _OPENS = np.array(OPENS, np.uint8)
 _ALL = CLAUSE | SENTENCE
-_WORD_STATE = int(text_rules().table[START_STATE, ord("a")] & 0xFF)
+_GAP = START_STATE
+_WORD, _NUMBER, _LINE = (int(text_rules().table[_GAP, byte] & 0xFF) for byte in b"a1\n")
 
 PLAIN, LETTERS, SPACED_LETTERS = 0, 1, 2
 """What a token is: anything, ASCII letters only, or one space and then ASCII letters."""
 
+_UNKNOWN = 0xFFFF
+
 
 @nb.njit(cache=True)  # type: ignore[untyped-decorator]
-def classify(data, offset, symbol_class, go, start, lower, kind, jump):  # type: ignore[no-untyped-def]
-    """Fill `lower` with the ASCII-lower-cased bytes, `kind` with each token's kind and, for letters after one space, `jump` with
-    the state that they lead to from `start`."""
+def classify(data, offset, table, symbol_class, go, start, symbol, kind, jump, quiet):  # type: ignore[no-untyped-def]
+    """Look at every token of the vocabulary once, so that the common ones take one step each in `label`.
+
+    Args:
+        data, offset: the vocabulary's bytes.
+        table, symbol_class, go, start: the text rules and the automaton.
+        symbol: uint8, as long as `data`, written: the class of each byte, lower-cased, as far as it is an ASCII letter.
+        kind: uint8 (V,), written: PLAIN, LETTERS or SPACED_LETTERS.
+        jump: int32 (V,), written: of letters, the state that they lead to from `start`.
+        quiet: uint16 (V, 3), written: of a token that emits nothing but separators when it comes in a gap, in a word, after a
+            number: the rules' state after it, what opens << 8, whether it parts words << 10 and breaks << 11; else _UNKNOWN.
+    """
     for i in range(len(data)):
         b = data[i]
-        lower[i] = b + 32 if 65 <= b <= 90 else b
+        symbol[i] = symbol_class[b + 32 if 65 <= b <= 90 else b]
     for token in range(len(offset) - 1):
         lo, hi = offset[token], offset[token + 1]
         spaced = hi - lo > 1 and data[lo] == 32
         letters = hi > lo
         for i in range(lo + 1 if spaced else lo, hi):
-            letters = letters and 97 <= lower[i] <= 122
+            letters = letters and 97 <= data[i] | 32 <= 122
         kind[token] = PLAIN
         if letters:
             kind[token] = SPACED_LETTERS if spaced else LETTERS
-        if letters and spaced:
             state = start
-            for i in range(lo + 1, hi):
-                state = go[state, symbol_class[lower[i]]]
+            for i in range(lo + 1 if spaced else lo, hi):
+                state = go[state, symbol[i]]
             jump[token] = state
+        for column in range(3):
+            q = _GAP if column == 0 else _WORD if column == 1 else _NUMBER
+            net = 0
+            known = hi > lo
+            for i in range(lo, hi):
+                packed = table[q, data[i]]
+                q = packed & 0xFF
+                emitted = (packed >> 8) & 0xFF
+                if emitted > BREAK:
+                    known = False
+                elif emitted != NONE:
+                    net |= int(_OPENS[emitted]) << 8 | 1 << 10 | int(emitted == BREAK) << 11
+            quiet[token, column] = net | q if known else _UNKNOWN
+
+
+@nb.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _end_word(  # type: ignore[no-untyped-def]
+    s, k, ring, first, last, opened, first_out, next_out, gram, length, need, gram_id, owner, begin, matches, found
+):  # fmt: skip
+    """A word ends in state s at symbol k: write the longest gram that ends here and may begin where it does."""
+    u = first_out[s]
+    while u:
+        g = gram[u]
+        at = k - length[u] + 1
+        if need[g] == 0 or need[g] & opened[at & ring]:
+            fresh = True
+            for j in range(at, k + 1):
+                if first[j & ring] < 0:
+                    continue  # a space
+                for t in range(first[j & ring], last[j & ring] + 1):
+                    # a token belongs to the leftmost of its matches, and to the longest (= latest found) of these
+                    if gram_id[t] < 0 or owner[t] > at or (owner[t] == at and gram_id[t] != g):
+                        gram_id[t], owner[t], begin[t] = g, at, fresh
+                        fresh = False
+            if found < len(matches):
+                matches[found, 0] = first[at & ring]
+                matches[found, 1] = last[k & ring]
+                matches[found, 2] = g
+            return found + 1
+        u = next_out[u]
+    return found
 
 
 @nb.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def label(  # type: ignore[no-untyped-def]
-    ids, row_offset, keep, data, offset, lower, kind, jump,
+    ids, row_offset, keep, data, offset, symbol_of, kind, jump, quiet,
     table, symbol_class, go, start, first_out, next_out, gram, length, need, ring_size,
     gram_id, begin, matches,
 ):  # fmt: skip
@@ -66,7 +118,7 @@ def label(  # type: ignore[no-untyped-def]
     Args:
         ids: (N,) token ids; row r is ``ids[row_offset[r]:row_offset[r + 1]]``.
         keep: (N,) which tokens count, or of length 0 for all; the others break matches and are never looked at.
-        data, offset, lower, kind, jump: the vocabulary's bytes and what `classify` found.
+        data, offset, symbol_of, kind, jump, quiet: the vocabulary's bytes and what `classify` found.
         table ... need: the text rules and the automaton.
         ring_size: a power of two greater than the longest gram's symbols + 1.
         gram_id: (N,) int32 filled with -1, written; begin: (N,) bool filled with False, written.
@@ -79,67 +131,86 @@ def label(  # type: ignore[no-untyped-def]
     has_keep = len(keep) > 0
     ring = ring_size - 1
     # of each of the latest symbols: first and last token of its bytes (-1: a space), and what opened at its word's start
-    first = np.empty(ring_size, np.int64)
-    last = np.empty(ring_size, np.int64)
-    opened = np.empty(ring_size, np.uint8)
+    first = np.full(ring_size, -1, np.int64)
+    last = np.full(ring_size, -1, np.int64)
+    opened = np.zeros(ring_size, np.uint8)
     owner = np.empty(len(ids), np.int64)  # of a labelled token: where its match begins, as a symbol number
-    found = 0
-    n_rows = len(row_offset) - 1
-    k = np.int64(0)  # symbols so far
+    apostrophe, hyphen = symbol_class[39], symbol_class[45]
     lead_token = mark_first = mark_last = np.int64(0)
-    apostrophe = symbol_class[39]
-    hyphen = symbol_class[45]
-    for row in range(n_rows):
+    found = 0
+    k = np.int64(0)  # number of the latest symbol
+    for row in range(len(row_offset) - 1):
         lo, hi = row_offset[row], row_offset[row + 1]
-        q = START_STATE
-        s = np.int64(start)
-        in_gap = True
+        q = _GAP  # state of the text rules
+        s = np.int64(start)  # state of the automaton
+        in_gap = True  # no word since the last separator
         opens = np.uint8(_ALL)
         k += 1
         first[k & ring] = -1
         for t in range(lo, hi + 1):
             a = z = np.int64(0)
-            reset = t == hi or (has_keep and not keep[t])
-            if not reset:
+            if t < hi and not (has_keep and not keep[t]):
                 token = ids[t]
                 if token < 0 or token >= size:
                     return -1 - t
                 a, z = offset[token], offset[token + 1]
                 what = kind[token]
-                if what == LETTERS and s == 0 and q == _WORD_STATE:
-                    continue  # deeper into a word that no gram holds
-                if what == SPACED_LETTERS and q == START_STATE and s == start:
-                    # the next word, with no gram under way: the whole token in one step
-                    s = np.int64(jump[token])
-                    k += 1
-                    opened[k & ring] = opens
+                if what == LETTERS and q == _WORD:  # deeper into a word; in state 0 no gram holds it
                     if s != 0:
-                        first[k & ring] = last[k & ring] = t
-                        for _ in range(a + 2, z):
+                        for i in range(a, z):
                             k += 1
                             first[k & ring] = last[k & ring] = t
-                    q, in_gap, opens = _WORD_STATE, False, np.uint8(0)
+                            s = np.int64(go[s, symbol_of[i]])
                     continue
-                if what == SPACED_LETTERS and q == _WORD_STATE and s == 0:
-                    s = np.int64(jump[token])
-                    k += 2
-                    first[(k - 1) & ring] = -1
-                    opened[k & ring] = 0
-                    if s != 0:
-                        first[k & ring] = last[k & ring] = t
-                        for _ in range(a + 2, z):
+                if (what == SPACED_LETTERS and q == _WORD) or (what != PLAIN and (q == _GAP or q == _LINE)):  # a new word
+                    if q == _WORD:
+                        if first_out[s]:
+                            found = _end_word(
+                                s, k, ring, first, last, opened, first_out, next_out, gram, length, need,
+                                gram_id, owner, begin, matches, found,
+                            )  # fmt: skip
+                        s = np.int64(go[s, SPACE_CLASS])
+                        k += 1
+                        first[k & ring] = -1
+                    letters = a + 1 if what == SPACED_LETTERS else a
+                    opened[(k + 1) & ring] = opens
+                    q, in_gap, opens = _WORD, False, np.uint8(0)
+                    if s == start:  # no gram under way
+                        s = np.int64(jump[token])
+                        if s == 0:
+                            continue
+                        for _ in range(letters, z):
                             k += 1
                             first[k & ring] = last[k & ring] = t
+                    else:
+                        for i in range(letters, z):
+                            k += 1
+                            first[k & ring] = last[k & ring] = t
+                            s = np.int64(go[s, symbol_of[i]])
                     continue
-                reset = a == z
-            if reset:
-                a, z = 0, 1  # one turn of the loop below, as a break
-            for i in range(a, z):
-                symbol = np.uint8(0)
-                b = np.uint8(0)
+                if q == _GAP or q == _WORD or q == _NUMBER:
+                    net = quiet[token, 0 if q == _GAP else 1 if q == _WORD else 2]
+                    if net != _UNKNOWN:  # separators only
+                        q = net & 0xFF
+                        if net & 1 << 10:
+                            if not in_gap and first_out[s]:
+                                found = _end_word(
+                                    s, k, ring, first, last, opened, first_out, next_out, gram, length, need,
+                                    gram_id, owner, begin, matches, found,
+                                )  # fmt: skip
+                            if net & 1 << 11 or not in_gap:
+                                s = np.int64(start) if net & 1 << 11 else np.int64(go[s, SPACE_CLASS])
+                                k += 1
+                                first[k & ring] = -1
+                            opens |= np.uint8((net >> 8) & _ALL)
+                            in_gap = True
+                        continue
+            reset = a == z  # the end of the row, a token outside the mask, a special token: a break
+            for i in range(a, z + 1 if reset else z):
+                symbol = b = np.uint8(0)
                 if reset:
                     emitted = BREAK
-                    q = START_STATE
+                    q = _GAP
                 else:
                     b = data[i]
                     packed = table[q, b]
@@ -160,50 +231,21 @@ def label(  # type: ignore[no-untyped-def]
                     first[k & ring] = lead_token if emitted & WIDE else t
                     last[k & ring] = t
                     s = np.int64(go[s, symbol_class[symbol]])
-                elif emitted == NONE:
-                    continue
                 elif emitted == LEAD:
                     lead_token = np.int64(t)
                 elif emitted == MARK:
                     mark_first = lead_token if b >= 0x80 else np.int64(t)
                     mark_last = np.int64(t)
                 elif emitted == JUNK:
-                    k += 1
                     s = np.int64(0)
-                    in_gap = False
-                    opens = np.uint8(0)
-                else:
-                    if not in_gap:
-                        # a word ends: the longest gram that ends here and may begin where it does
-                        u = first_out[s]
-                        while u:
-                            g = gram[u]
-                            at = k - length[u] + 1
-                            if need[g] == 0 or need[g] & opened[at & ring]:
-                                # a token belongs to the leftmost of its matches, the longest of these
-                                fresh = True
-                                for j in range(at, k + 1):
-                                    if first[j & ring] < 0:
-                                        continue
-                                    for w in range(first[j & ring], last[j & ring] + 1):
-                                        if gram_id[w] < 0 or owner[w] > at or (owner[w] == at and gram_id[w] != g):
-                                            gram_id[w] = g
-                                            owner[w] = at
-                                            begin[w] = fresh
-                                            fresh = False
-                                if found < len(matches):
-                                    matches[found, 0] = first[at & ring]
-                                    matches[found, 1] = last[k & ring]
-                                    matches[found, 2] = g
-                                found += 1
-                                break
-                            u = next_out[u]
-                    if emitted == BREAK:
-                        s = np.int64(start)
-                        k += 1
-                        first[k & ring] = -1
-                    elif not in_gap:
-                        s = np.int64(go[s, SPACE_CLASS])
+                elif emitted != NONE:
+                    if not in_gap and first_out[s]:
+                        found = _end_word(
+                            s, k, ring, first, last, opened, first_out, next_out, gram, length, need,
+                            gram_id, owner, begin, matches, found,
+                        )  # fmt: skip
+                    if emitted == BREAK or not in_gap:
+                        s = np.int64(start) if emitted == BREAK else np.int64(go[s, SPACE_CLASS])
                         k += 1
                         first[k & ring] = -1
                     opens |= _OPENS[emitted]

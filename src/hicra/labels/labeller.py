@@ -206,13 +206,15 @@ class _Machine:
         self.vocab = vocab
         self.automaton = build(grams, lossy=vocab.lossy)
         self._table = text_rules(grams.text_version, lossy=vocab.lossy).table
-        self._lower = np.empty(len(vocab.data), np.uint8)
+        self._symbol = np.empty(len(vocab.data), np.uint8)
         self._kind = np.empty(len(vocab), np.uint8)
         self._jump = np.zeros(len(vocab), np.int32)
+        self._quiet = np.empty((len(vocab), 3), np.uint16)
         a = self.automaton
         _kernel.classify(
-            vocab.data, vocab.offset, a.symbol_class, a.go, a.start, self._lower, self._kind, self._jump
-        )
+            vocab.data, vocab.offset, self._table, a.symbol_class, a.go, a.start,
+            self._symbol, self._kind, self._jump, self._quiet,
+        )  # fmt: skip
         self._ring = 1 << (a.longest + 3).bit_length()
         self._kernel = _kernel.label
 
@@ -233,8 +235,8 @@ class _Machine:
         begin = np.zeros(len(ids), np.bool_)
         matches = np.empty((len(ids) // 2 + 1 if want_matches else 0, 3), np.int64)
         found = self._kernel(
-            np.ascontiguousarray(ids), bounds, np.ascontiguousarray(keep), self.vocab.data, self.vocab.offset, self._lower,
-            self._kind, self._jump, self._table, a.symbol_class, a.go, a.start, a.first_out, a.next_out, a.gram, a.length,
+            np.ascontiguousarray(ids), bounds, np.ascontiguousarray(keep), self.vocab.data, self.vocab.offset, self._symbol,
+            self._kind, self._jump, self._quiet, self._table, a.symbol_class, a.go, a.start, a.first_out, a.next_out, a.gram, a.length,
             a.need, self._ring, gram_id, begin, matches,
         )  # fmt: skip
         if found < 0:
