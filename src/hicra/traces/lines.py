@@ -11,7 +11,6 @@ from typing import BinaryIO
 from hicra.errors import DataError
 
 _CHUNK = 1 << 16
-_ZSTD_CHUNK = 1 << 12  # a decompressor's output cannot be capped: small bites keep a bomb of a file survivable
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -55,24 +54,20 @@ def _gunzip(file: BinaryIO, path: Path) -> Iterator[bytes]:
 
 
 def _unzstd(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    import zstandard
+    import pyarrow as pa
 
-    # zstandard's stream_reader takes a truncated file for a short one; a decompression object knows where frames end.
-    context = zstandard.ZstdDecompressor(max_window_size=1 << 31)
-    frame = None
+    # Of the readers at hand, Arrow's is the one that both tells a truncated file from a short one (zstandard's
+    # stream_reader does not) and hands out bounded pieces of text that compresses a thousandfold (its decompressobj
+    # does not).
     try:
-        while chunk := file.read(_ZSTD_CHUNK):
-            while chunk:
-                frame = frame or context.decompressobj()
-                if data := frame.decompress(chunk):
-                    yield data
-                chunk = b""
-                if frame.eof:
-                    chunk, frame = frame.unused_data, None
-    except zstandard.ZstdError as error:
-        raise DataError(f"{path}: is not intact zstd", got=str(error), mend=f"check it with: zstd -t {path}") from error
-    if frame is not None:
-        raise _truncated(path, "zstd")
+        with pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd") as unzipped:
+            while chunk := unzipped.read(_CHUNK):
+                yield chunk
+    except OSError as error:
+        if "Truncated" in str(error):
+            raise _truncated(path, "zstd") from error
+        mend = f"check it with: zstd -t {path} (a file made with --long has to be compressed again without)"
+        raise DataError(f"{path}: is not intact zstd", got=str(error), mend=mend) from error
 
 
 def _split(chunks: Iterator[bytes]) -> Iterator[bytes]:

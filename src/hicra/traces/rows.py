@@ -78,6 +78,8 @@ def _array(values: list[Any], type_: pa.DataType, where: str) -> pa.Array:
     import pyarrow as pa
 
     try:
+        if pa.types.is_integer(getattr(type_, "value_type", type_)) and (broken := _broken(values)) is not None:
+            raise ValueError(f"{broken} is not a whole number")  # Arrow would cut off what follows the point
         try:
             return pa.array(values, type=type_)
         except (
@@ -86,6 +88,17 @@ def _array(values: list[Any], type_: pa.DataType, where: str) -> pa.Array:
             return pa.array([_encodable(value) for value in values], type=type_)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{where}: a value has the wrong type", expected=str(type_), got=str(error)) from error
+
+
+def _broken(values: list[Any]) -> float | None:
+    """The first number in `values`, or in the lists in it, that is not whole."""
+    for value in values:
+        if type(value) is list:
+            if (inner := _broken(value)) is not None:
+                return inner
+        elif isinstance(value, float) and not value.is_integer():
+            return value
+    return None
 
 
 def _encodable(value: Any) -> Any:

@@ -15,6 +15,7 @@ Nothing but a JSON and a Parquet reader is needed to read it.
 from __future__ import annotations
 
 import json
+import operator
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -85,6 +86,7 @@ class RunWriter:
                 another schema version, or the place cannot be written.
         """
         run = Path(path)
+        resume_step = None if resume_step is None else _step(resume_step)
         with disk.explained(run, "nothing has been written"):
             if run.exists() and not run.is_dir():
                 raise RunDirError(f"{run}: is a file", expected="a directory, or a path that does not exist yet")
@@ -135,7 +137,7 @@ class RunWriter:
             DataError: a column is unknown, missing or of another type.
             RunDirError: the step is committed already, or the disk is full.
         """
-        self._check_step(step)
+        step = self._check_step(step)
         files = {"completions": completion_table(completions, step, self.rank)}
         if rollouts:
             files["rollouts"] = rollout_table(rollouts, step, self.rank)
@@ -155,7 +157,7 @@ class RunWriter:
             DataError: a metric is not a number.
             RunDirError: not on rank 0, the step is committed already, or the disk is full.
         """
-        self._check_step(step)
+        step = self._check_step(step)
         files = {kind: [rank for _, rank, _ in _step_files(self.path / kind, step)] for kind in KINDS}
         values = runlog.numbers(metrics)
         self._append(runlog.line("metrics", step, values) + runlog.line("commit", step, files))
@@ -175,13 +177,15 @@ class RunWriter:
         with disk.explained(self.path / METRICS, self._safe()):
             disk.append(self.path / METRICS, data)
 
-    def _check_step(self, step: int) -> None:
-        if self._last is not None and _step(step) <= self._last:
+    def _check_step(self, step: int) -> int:
+        step = _step(step)
+        if self._last is not None and step <= self._last:
             raise RunDirError(
                 f"{self.path}: step {step} cannot be written again",
                 expected=f"a step above {self._last}, the last committed one",
                 mend="to go back to a checkpoint, make the writer with resume_step=",
             )
+        return step
 
     def _safe(self) -> str:
         return (
@@ -298,7 +302,7 @@ def _supersede(run: Path, step: int) -> runlog.RunLog:
     is readable (up to the old last step, or up to `step`), no line or file is lost, and the next resume finishes the
     work.
     """
-    log = runlog.read_log(run / METRICS, until=_step(step))
+    log = runlog.read_log(run / METRICS, until=step)
     stale = [
         (kind, path)
         for kind in KINDS
@@ -354,9 +358,13 @@ def _parquet(table: pa.Table) -> bytes:
 
 
 def _step(step: int) -> int:
-    if isinstance(step, bool) or not isinstance(step, int) or step < 0:
+    try:
+        number = -1 if isinstance(step, bool) else operator.index(step)  # numpy's integers are fine
+    except TypeError:
+        number = -1
+    if number < 0:
         raise RunDirError("a step is a whole number from 0", got=repr(step))
-    return step
+    return number
 
 
 def _suggest(path: Path) -> str | None:
