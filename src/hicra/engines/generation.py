@@ -1,0 +1,131 @@
+"""One generated batch, from its scoring until the loss has seen all of it once.
+
+TRL generates a batch, shuffles it, splits it into micro-batches, buffers these and may go through them several times.
+A row index that travels with the batch (`ROW`) says which generated row a loss row is, whatever was done to it in
+between. Only the first pass is recorded: later ones see tokens that were already trained on, so that their
+log-probabilities are no longer those of a sample of the policy.
+
+Letters: B rows of this process, T completion tokens (padded), b rows of one micro-batch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from hicra.errors import DataError
+
+if TYPE_CHECKING:
+    from hicra.credit.apply import HicraCredit, Sums
+    from hicra.labels.labeller import Labels
+
+ROW = "hicra_row"
+"""Key of the (B,) row index in TRL's batch."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What the loss saw of b rows: log-probs, entropies (b,T) in nats, and the advantages it used, (b,) or (b,T)."""
+
+    rows: torch.Tensor
+    logprobs: torch.Tensor
+    entropies: torch.Tensor
+    advantages: torch.Tensor
+    by_kind: torch.Tensor
+    """(b,6): n, sum of log-prob, sum of entropy, each for planning tokens and then for execution tokens."""
+
+
+@dataclass
+class Generation:
+    """B completions of this process, in the order in which they were generated.
+
+    Attributes:
+        number: index of the generation in the run, counted from 0.
+        alpha: the amplification that its advantages got.
+        prompts: (B,P) prompt tokens as the model saw them, and their (B,P) mask.
+        prompt_ids: B names of prompts.
+        token_ids: B lists of completion tokens, environment tokens included.
+        groups: B global numbers of groups.
+        rewards: B total rewards; NaN where no reward function applied.
+        mask: (B,T) bool, tokens that carry loss.
+        labels: (B,T) labels.
+        advantages: (B,) or (B,T), before hicra.
+    """
+
+    number: int
+    alpha: float
+    prompts: tuple[torch.Tensor, torch.Tensor]
+    prompt_ids: list[str]
+    token_ids: list[list[int]]
+    groups: list[int]
+    rewards: list[float]
+    truncated: list[bool]
+    mask: torch.Tensor
+    labels: Labels
+    advantages: torch.Tensor
+    passes: list[Pass] = field(default_factory=list)
+    sums: Sums | None = None
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+    def complete(self) -> bool:
+        """Whether every row went through the loss."""
+        return sum(len(p.rows) for p in self.passes) >= len(self)
+
+    def rows_of(self, rows: torch.Tensor) -> tuple[Labels, torch.Tensor]:
+        """Labels and mask of some rows, (b,T) each."""
+        parts = {f.name: getattr(self.labels, f.name) for f in dataclasses.fields(self.labels)}
+        taken = {name: None if part is None else part[rows] for name, part in parts.items()}
+        return type(self.labels)(**taken), self.mask[rows]
+
+    def observe(
+        self,
+        credit: HicraCredit,
+        rows: torch.Tensor,
+        logprobs: torch.Tensor,
+        entropies: torch.Tensor,
+        advantages: torch.Tensor,
+        *,
+        step: int,
+    ) -> None:
+        """Take in what the loss computed for b rows on its first pass; nothing moves to the host but one flag.
+
+        Raises:
+            DataError: a log-probability is not finite; raised before the gradient is applied.
+        """
+        labels, mask = self.rows_of(rows)
+        planning = labels.mask & mask
+        execution = mask & ~planning
+        exact = torch.float32 if logprobs.device.type == "mps" else torch.float64
+        logprobs, entropies = logprobs.detach(), entropies.detach()
+
+        def by_kind(value: torch.Tensor) -> list[torch.Tensor]:
+            # `where` before the sum: what stands on padding may be anything, infinities too
+            return [torch.where(kind, value, 0.0).to(exact).sum(1) for kind in (planning, execution)]
+
+        columns = [planning.sum(1).to(exact), execution.sum(1).to(exact), *by_kind(logprobs), *by_kind(entropies)]
+        table = torch.stack(columns, 1)
+        # TRL's own metrics wait for the device several times a micro-batch: one more look costs nothing, and here the
+        # model is still whole.
+        bad = ~torch.isfinite(table[:, 2:4]).all(1)
+        if bool(bad.any()):
+            raise DataError(
+                f"the model gave a log-probability that is not finite at step {step}",
+                expected="finite log-probabilities of the sampled tokens",
+                got=f"{int(bad.sum())} of {len(rows)} completions with NaN or infinity",
+                mend="lower the learning rate or max_grad_norm, or train in bfloat16 / float32 instead of float16",
+            )
+        sums = credit.observe(
+            labels,
+            mask,
+            logprobs=logprobs,
+            entropies=entropies,
+            advantages_before=self.advantages[rows],
+            advantages_after=advantages,
+        )
+        self.sums = sums if self.sums is None else self.sums + sums
+        self.passes.append(Pass(rows, logprobs, entropies, advantages, table))
