@@ -11,7 +11,7 @@ ORDERS = {
     "function first": "from hicra.credit import hicra as f",
     "package first": "import hicra.credit; f = hicra.credit.hicra",
     "submodule first": "import hicra.credit.hicra; f = hicra.credit.hicra",
-    "submodule's other names first": "from hicra.credit.hicra import hicra_symmetric; from hicra.credit import hicra as f",
+    "other names first": "from hicra.credit.hicra import hicra_symmetric; from hicra.credit import hicra as f",
     "submodule by name first": "import importlib; m = importlib.import_module('hicra.credit.hicra'); "
     "from hicra.credit import hicra as f; assert m.hicra is f and m.hicra_positive",
     "submodule after the function": "from hicra.credit import hicra as f; import importlib; "

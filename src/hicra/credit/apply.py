@@ -175,9 +175,7 @@ class HicraCredit:
             check_same_shape(h, inside, "entropies and mask")
             h = h.where(inside, 0.0)  # padding may hold anything
             check_finite(h, "entropies")
-        return box.restore(
-            row.reshape(per_token(a, planning, "labels"), credited, self.alpha(step), h, inside, self.config)
-        )
+        return box.restore(row.reshape(a, credited, self.alpha(step), h, inside, self.config))
 
     def _reshapes(self, step: int) -> bool:
         """Whether the estimator changes anything at this step."""

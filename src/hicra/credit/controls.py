@@ -38,9 +38,9 @@ _CHOICES = 16  # ... or be among this many nearest, so that a draw has something
 def placebo_grams(grams: GramSet, texts: Iterable[str], *, seed: int = 0) -> GramSet:
     """Random n-grams of a corpus, one for each gram of a set, matched in words and in frequency.
 
-    Frequency is that of leftmost-longest occurrences; for a gram that only counts at the start of a clause or sentence,
-    of those that start a stretch between breaks. The shares of the corpus's words that the set and its placebo cover
-    are in the result's provenance.
+    Frequency is that of labelled occurrences (leftmost, then longest); for a gram that only counts at the start of a
+    clause or sentence, of those that start a stretch between breaks. The shares of the corpus's words that the set and
+    its placebo cover are in the result's provenance.
 
     Args:
         grams: the set to be controlled for.
@@ -140,7 +140,7 @@ class _Corpus:
     def occurrences(
         self, grams: Sequence[tuple[tuple[str, ...], str]]
     ) -> tuple[list[int], np.ndarray[Any, np.dtype[np.bool_]]]:
-        """Leftmost-longest occurrences of each gram, and the words that they cover (N,)."""
+        """Occurrences of each gram as the labeller finds them, and the words that they cover (N,)."""
         by_first: dict[int, list[tuple[tuple[int, ...], bool, int]]] = defaultdict(list)
         for index, (gram, at) in enumerate(grams):
             coded = tuple(self.ids.get(word, -1) for word in gram)
@@ -155,16 +155,15 @@ class _Corpus:
         stream: list[int] = self.words.tolist()
         free_from = 0
         for i in np.flatnonzero(first[self.words]).tolist():
-            if i < free_from:
-                continue
             for coded, starts_only, index in by_first[stream[i]]:
                 n = len(coded)
                 if n > self.left[i] or (starts_only and not self.starts[i]):
                     continue
                 if tuple(stream[i : i + n]) == coded:
-                    counts[index] += 1
-                    covered[i : i + n] = True
-                    free_from = i + n
+                    if i + n > free_from:  # else it lies in a match that began before
+                        counts[index] += 1
+                        covered[i : i + n] = True
+                        free_from = i + n
                     break
         return counts, covered
 
