@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 SPACES = " \t\r\v\f\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200d\u202f"
-BLANK_LINE = re.compile(r"\n[%s]*\n" % SPACES)
+BLANK_LINE = re.compile(rf"\n[{SPACES}]*\n")
 QUOTES = '"(*`~)«»“”„‟‹›'
 DASHES = "\u2012–—\u2015"
 STOPS = ".!?:;"
@@ -193,7 +193,8 @@ def label_ranges(
 ) -> tuple[list[bool], list[int], list[bool]]:
     """Labels of tokens given as character ranges, straight from the definition.
 
-    A token belongs to the match that overlaps it and begins leftmost, the longest of these; an occurrence begins at the first
+    A token belongs to the match that overlaps it and begins leftmost, the longest of these; an occurrence begins at
+    the first
     token that belongs to it.
     """
     found = matches(text, grams, lossy=lossy)

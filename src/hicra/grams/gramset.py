@@ -1,7 +1,8 @@
 """Strategic Grams and sets of them.
 
 A `GramSet` is immutable, ordered by text and identified by its content hash: two sets with the same grams, positions,
-clusters, functions and text rules have the same hash whatever they are called. Files are JSON with one gram a line, so that
+clusters, functions and text rules have the same hash whatever they are called. Files are JSON with one gram a line,
+so that
 a version-control diff reads like a change list.
 """
 
@@ -53,7 +54,9 @@ class Gram:
         if not isinstance(self.text, str):
             raise DataError("a gram's text is no string", expected="a phrase", got=repr(self.text))
         if self.at not in get_args(At):
-            raise DataError(f"gram {self.text!r}: unknown position", expected=" | ".join(get_args(At)), got=repr(self.at))
+            raise DataError(
+                f"gram {self.text!r}: unknown position", expected=" | ".join(get_args(At)), got=repr(self.at)
+            )
         if self.cluster is not None and not isinstance(self.cluster, str):
             raise DataError(f"gram {self.text!r}: cluster is no name", expected="a string", got=repr(self.cluster))
         if self.function is not None and self.function not in get_args(Function):
@@ -142,7 +145,8 @@ class GramSet:
         Reads what `save` writes, and also a plain JSON list of phrases or an object with a list under ``"grams"``.
 
         Raises:
-            DataError: there is no such set or file, it is no gram set, it was made for other text rules, or it was edited
+            DataError: there is no such set or file, it is no gram set, it was made for other text rules, or it was
+            edited
                 after it was saved (its hash does not fit).
         """
         path = Path(name_or_path)
@@ -299,12 +303,16 @@ def _parse(content: str, where: str, name: str) -> GramSet:
         parsed = json.loads(content)
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{where}, line {error.lineno}: broken JSON", got=error.msg, mend="the file was cut off or edited; see that line"
+            f"{where}, line {error.lineno}: broken JSON",
+            got=error.msg,
+            mend="the file was cut off or edited; see that line",
         ) from error
     if isinstance(parsed, list):
         parsed = {"grams": parsed}
     if not isinstance(parsed, dict) or not isinstance(parsed.get("grams"), list):
-        raise DataError(f"{where} holds no gram set", expected='an object with a list under "grams", or a list of phrases')
+        raise DataError(
+            f"{where} holds no gram set", expected='an object with a list under "grams", or a list of phrases'
+        )
     return _from_mapping(parsed, where, name)
 
 

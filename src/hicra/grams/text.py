@@ -1,24 +1,31 @@
 """The one definition of text: how bytes become words, spaces and breaks.
 
-Mining counts and labelling matches over the *same* stream of symbols, so that a gram found in a corpus is found again in a
-completion. The rules are a table: a finite-state transducer that reads bytes from left to right, never looks ahead and emits
+Mining counts and labelling matches over the *same* stream of symbols, so that a gram found in a corpus is found
+again in a
+completion. The rules are a table: a finite-state transducer that reads bytes from left to right, never looks ahead
+and emits
 at most one symbol a byte (plus an apostrophe or a hyphen that it held back until it saw what follows).
 
 Rules of version 1:
 
 - A word is a run of letters. ASCII and Latin-1 letters are lower-cased; other scripts' letters stay as they are. An
-  apostrophe (straight or curly) or a hyphen *between* letters belongs to the word; elsewhere an apostrophe is a space and a
+  apostrophe (straight or curly) or a hyphen *between* letters belongs to the word; elsewhere an apostrophe is a
+  space and a
   hyphen a break.
 - White space, quotes, parentheses and the Markdown marks ``* _ ` ~`` are spaces. Spaces run together.
 - A comma or a long dash is a space that also opens a clause. A single newline is a space that also opens a sentence.
-- A blank line, ``. ! ? : ;``, digits, maths and all other signs break: no gram reaches across. What follows a break opens a
+- A blank line, ``. ! ? : ;``, digits, maths and all other signs break: no gram reaches across. What follows a break
+opens a
   sentence. A word glued to a digit or an underscore (``x2``, ``wait_for``) is an identifier, not a word.
-- Maths is ``$...$``, ``$$...$$``, ``\\(...\\)``, ``\\[...\\]``; unclosed maths ends at the blank line. ``\\command`` is maths. A ``$``
-  before a number is money as soon as a space and a letter, a closing parenthesis, the end of the line or of the sentence
+- Maths is ``$...$``, ``$$...$$``, ``\\(...\\)``, ``\\[...\\]``; unclosed maths ends at the blank line. ``\\command``
+is maths. A ``$``
+  before a number is money as soon as a space and a letter, a closing parenthesis, the end of the line or of the
+  sentence
   follow.
 - A sentence start is a clause start too. The start of the text starts both.
 
-Tokenisers that lose white space (WordPiece, word-level ones) write ``let ' s``: there (`lossy=True`) apostrophes and hyphens
+Tokenisers that lose white space (WordPiece, word-level ones) write ``let ' s``: there (`lossy=True`) apostrophes and
+hyphens
 are letters of their own and `variants` spells a gram in each spacing that such a tokeniser can produce.
 """
 
@@ -37,7 +44,8 @@ from hicra.errors import DataError
 TEXT_VERSION = 1
 """The version of the rules that this package runs; gram sets carry the version that they were made for."""
 
-# --- what a transition emits -------------------------------------------------------------------------------------------
+# --- what a transition emits
+# -------------------------------------------------------------------------------------------
 NONE, SPACE, COMMA, NEWLINE, BREAK = 0, 1, 2, 3, 4
 JUNK = 5  # a letter that no gram holds: glues an identifier to the word before it
 LEAD = 6  # nothing yet: the first byte of a character that needs its other bytes to be known
@@ -49,8 +57,11 @@ CLAUSE, SENTENCE = 1, 2
 """Bits of what a separator opens; `OPENS[code]` for the separators SPACE, COMMA, NEWLINE, BREAK."""
 OPENS = (0, 0, CLAUSE, CLAUSE | SENTENCE, CLAUSE | SENTENCE)
 
-# --- classes of characters ---------------------------------------------------------------------------------------------
-_LETTER, _DIGIT, _APOS, _HYPH, _UNDER, _SPACE, _QUOTE, _CLOSE, _COMMA, _NEWLINE, _STOP, _SIGN, _DOLLAR, _SLASH = range(14)
+# --- classes of characters
+# ---------------------------------------------------------------------------------------------
+_LETTER, _DIGIT, _APOS, _HYPH, _UNDER, _SPACE, _QUOTE, _CLOSE, _COMMA, _NEWLINE, _STOP, _SIGN, _DOLLAR, _SLASH = range(
+    14
+)
 _ASCII = {
     **dict.fromkeys(map(ord, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"), _LETTER),
     **dict.fromkeys(map(ord, "0123456789"), _DIGIT),
@@ -74,7 +85,8 @@ _GENERAL_PUNCTUATION = {  # third byte of U+2000..U+203F, the block of E2 80
     **dict.fromkeys([0x9C, 0x9D, 0x9E, 0x9F, 0xB9, 0xBA], _QUOTE),
 }
 
-# --- states ------------------------------------------------------------------------------------------------------------
+# --- states
+# ------------------------------------------------------------------------------------------------------------
 _CONTEXTS = ("gap", "newline", "word", "apos", "hyph", "under", "glue")
 _LEADS = ("", "C2", "C3", "E2", "E280", "E2xx")
 _MATHS = ("$", "$$", "\\(", "\\[", "money")
@@ -356,9 +368,7 @@ def variants(gram: str, *, lossy: bool) -> list[bytes]:
         gram: normalised text of the gram.
         lossy: whether spaces around each apostrophe and hyphen are optional.
     """
-    symbols = b"".join(
-        bytes([ord(c)]) if ord(c) < 0x80 or 0xC0 <= ord(c) <= 0xFF else c.encode("utf-8") for c in gram
-    )
+    symbols = b"".join(bytes([ord(c)]) if ord(c) < 0x80 or 0xC0 <= ord(c) <= 0xFF else c.encode("utf-8") for c in gram)
     if not lossy:
         return [symbols]
     parts = re.split(rb"(['-])", symbols)

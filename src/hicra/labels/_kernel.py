@@ -35,7 +35,7 @@ PLAIN, LETTERS, SPACED_LETTERS = 0, 1, 2
 _UNKNOWN = 0xFFFF
 
 
-@nb.njit(cache=True)  # type: ignore[untyped-decorator]
+@nb.njit(cache=True)
 def classify(data, offset, table, symbol_class, go, start, symbol, kind, jump, quiet):  # type: ignore[no-untyped-def]
     """Look at every token of the vocabulary once, so that the common ones take one step each in `label`.
 
@@ -45,8 +45,10 @@ def classify(data, offset, table, symbol_class, go, start, symbol, kind, jump, q
         symbol: uint8, as long as `data`, written: the class of each byte, lower-cased, as far as it is an ASCII letter.
         kind: uint8 (V,), written: PLAIN, LETTERS or SPACED_LETTERS.
         jump: int32 (V,), written: of letters, the state that they lead to from `start`.
-        quiet: uint16 (V, 3), written: of a token that emits nothing but separators when it comes in a gap, in a word, after a
-            number: the rules' state after it, what opens << 8, whether it parts words << 10 and breaks << 11; else _UNKNOWN.
+        quiet: uint16 (V, 3), written: of a token that emits nothing but separators when it comes in a gap, in a
+        word, after a
+            number: the rules' state after it, what opens << 8, whether it parts words << 10 and breaks << 11; else
+            _UNKNOWN.
     """
     for i in range(len(data)):
         b = data[i]
@@ -79,7 +81,7 @@ def classify(data, offset, table, symbol_class, go, start, symbol, kind, jump, q
             quiet[token, column] = net | q if known else _UNKNOWN
 
 
-@nb.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@nb.njit(cache=True, nogil=True)
 def _end_word(  # type: ignore[no-untyped-def]
     s, k, ring, first, last, opened, first_out, next_out, gram, length, need, gram_id, owner, begin, matches, found
 ):  # fmt: skip
@@ -107,7 +109,7 @@ def _end_word(  # type: ignore[no-untyped-def]
     return found
 
 
-@nb.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@nb.njit(cache=True, nogil=True)
 def label(  # type: ignore[no-untyped-def]
     ids, row_offset, keep, data, offset, symbol_of, kind, jump, quiet,
     table, symbol_class, go, start, first_out, next_out, gram, length, need, ring_size,
@@ -122,7 +124,8 @@ def label(  # type: ignore[no-untyped-def]
         table ... need: the text rules and the automaton.
         ring_size: a power of two greater than the longest gram's symbols + 1.
         gram_id: (N,) int32 filled with -1, written; begin: (N,) bool filled with False, written.
-        matches: (M, 3) written with first token, last token, gram of the longest match that ends at each word end; M may be 0.
+        matches: (M, 3) written with first token, last token, gram of the longest match that ends at each word end; M
+        may be 0.
 
     Returns:
         The number of matches, or -1 - i where ids[i] is outside the vocabulary.
@@ -130,7 +133,8 @@ def label(  # type: ignore[no-untyped-def]
     size = len(offset) - 1
     has_keep = len(keep) > 0
     ring = ring_size - 1
-    # of each of the latest symbols: first and last token of its bytes (-1: a space), and what opened at its word's start
+    # of each of the latest symbols: first and last token of its bytes (-1: a space), and what opened at its word's
+    # start
     first = np.full(ring_size, -1, np.int64)
     last = np.full(ring_size, -1, np.int64)
     opened = np.zeros(ring_size, np.uint8)
@@ -162,7 +166,9 @@ def label(  # type: ignore[no-untyped-def]
                             first[k & ring] = last[k & ring] = t
                             s = np.int64(go[s, symbol_of[i]])
                     continue
-                if (what == SPACED_LETTERS and q == _WORD) or (what != PLAIN and (q == _GAP or q == _LINE)):  # a new word
+                if (what == SPACED_LETTERS and q == _WORD) or (
+                    what != PLAIN and (q == _GAP or q == _LINE)
+                ):  # a new word
                     if q == _WORD:
                         if first_out[s]:
                             found = _end_word(

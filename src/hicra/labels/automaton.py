@@ -1,6 +1,7 @@
 """Grams -> a deterministic automaton over the symbols of the text rules (Aho and Corasick, CACM 1975).
 
-Each gram is the pattern *space, words with single spaces between*. The space in front makes its left end a word boundary; its
+Each gram is the pattern *space, words with single spaces between*. The space in front makes its left end a word
+boundary; its
 right end is one because acceptance is only looked at where a word ends. State 0 is the dead end inside a word that no
 gram begins with; `start` is where a word may begin.
 """
@@ -29,7 +30,8 @@ class Automaton:
         symbol_class: uint8 (256,), the class of each symbol; 0 = in no gram, 1 = a space.
         go: uint16 or uint32 (S, C), the next state.
         start: the state after a space or a break.
-        first_out: int32 (S,), the nearest state on the chain of suffixes (the state itself first) that ends a gram; 0 = none.
+        first_out: int32 (S,), the nearest state on the chain of suffixes (the state itself first) that ends a gram;
+        0 = none.
         next_out: int32 (S,), the next such state after this one.
         gram: int32 (S,), the gram that ends in the state, -1 for none.
         length: int32 (S,), the number of that gram's symbols.

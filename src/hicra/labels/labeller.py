@@ -1,7 +1,9 @@
 """Which tokens are planning tokens: token ids in, `Labels` out; or plain text in, `Span`s out.
 
-A token is a planning token where one of its non-space bytes lies in an occurrence of a Strategic Gram. The labeller runs over
-the bytes of the tokens, so every lossless tokenisation of one text gets the same label, and a gram is found whatever tokens
+A token is a planning token where one of its non-space bytes lies in an occurrence of a Strategic Gram. The labeller
+runs over
+the bytes of the tokens, so every lossless tokenisation of one text gets the same label, and a gram is found whatever
+tokens
 it is cut into.
 """
 
@@ -26,9 +28,11 @@ class Labels:
 
     Attributes:
         mask: bool; the token overlaps the non-space bytes of some match. ``mask == (gram_id >= 0)``.
-        gram_id: int32; index into the gram set of the leftmost, then longest, match that the token belongs to; -1 for none.
+        gram_id: int32; index into the gram set of the leftmost, then longest, match that the token belongs to; -1
+        for none.
         begin: bool; an occurrence starts here. Adjacent repeats of a gram stay two occurrences.
-        credit: bool or None; the tokens that get the extra credit where these are not `mask` (placebo and random controls).
+        credit: bool or None; the tokens that get the extra credit where these are not `mask` (placebo and random
+        controls).
     """
 
     mask: Any
@@ -57,7 +61,8 @@ class Labeller:
 
     Args:
         grams: a `GramSet`, or the name or path of one.
-        tokenizer: a transformers or tokenizers tokenizer, a `Vocab`, or a name or path for ``AutoTokenizer``. Without one there are only
+        tokenizer: a transformers or tokenizers tokenizer, a `Vocab`, or a name or path for ``AutoTokenizer``.
+        Without one there are only
             `spans`.
 
     Raises:
@@ -83,7 +88,9 @@ class Labeller:
         self.tokenizer_name = str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__)
 
     def __repr__(self) -> str:
-        kind = "text only" if self._machine is None else f"{self._machine.vocab.kind}, {len(self._machine.vocab)} tokens"
+        kind = (
+            "text only" if self._machine is None else f"{self._machine.vocab.kind}, {len(self._machine.vocab)} tokens"
+        )
         return f"Labeller({self.grams.name!r}, {len(self.grams)} grams, {kind})"
 
     @property
@@ -100,18 +107,22 @@ class Labeller:
         """Label completions.
 
         Args:
-            token_ids: integers; one of: an array or tensor (B, T) of padded rows, (T,) of one completion or, with `offsets`, (N,) of
+            token_ids: integers; one of: an array or tensor (B, T) of padded rows, (T,) of one completion or, with
+            `offsets`, (N,) of
                 all completions end to end; a list of integers (one completion); a list of lists (ragged rows).
-            mask: which tokens are the policy's own (1) and which are padding, prompt or tool output (0); same shape as the ids.
+            mask: which tokens are the policy's own (1) and which are padding, prompt or tool output (0); same shape
+            as the ids.
                 Tokens outside break matches and are never labelled, and their ids are not looked at. Default: all.
             offsets: (B+1,) where each completion of a flat batch begins, from 0 to N.
 
         Returns:
-            Labels of the same container: arrays for arrays, tensors on the same device for tensors, lists of arrays for ragged rows.
+            Labels of the same container: arrays for arrays, tensors on the same device for tensors, lists of arrays
+            for ragged rows.
 
         Raises:
             ConfigError: the labeller was made without a tokenizer.
-            DataError: ids outside the vocabulary, a mask of another shape, offsets that do not fit, or ids that are no integers.
+            DataError: ids outside the vocabulary, a mask of another shape, offsets that do not fit, or ids that are
+            no integers.
         """
         machine = self._need_machine()
         if isinstance(token_ids, Sequence) and len(token_ids) and _is_row(token_ids[0]):
@@ -130,8 +141,8 @@ class Labeller:
             bounds = np.arange(ids.shape[0] + 1, dtype=np.int64) * ids.shape[1]
         else:
             raise DataError("token_ids have too many dimensions", expected="(T,) or (B, T)", got=str(ids.shape))
-        found, _ = machine.run(ids.reshape(-1), bounds, keep.reshape(-1), ids.shape)
-        parts = [part.reshape(ids.shape) for part in found]
+        found, _ = machine.run(ids.reshape(-1), bounds, keep.reshape(-1))
+        parts: list[Any] = [part.reshape(ids.shape) for part in found]
         if hasattr(token_ids, "device") and not isinstance(token_ids, np.ndarray):
             import torch
 
@@ -141,7 +152,8 @@ class Labeller:
     def spans(self, text: str) -> list[Span]:
         """The occurrences in a plain text, in order of their start.
 
-        Where matches overlap, each character belongs to the leftmost, then longest; a match that owns no character is left out.
+        Where matches overlap, each character belongs to the leftmost, then longest; a match that owns no character
+        is left out.
 
         Args:
             text: any text; lone surrogates are tolerated.
@@ -152,8 +164,9 @@ class Labeller:
             self._text_machine = _Machine(self.grams, byte_vocab())
         data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
         bounds = np.array([0, len(data)], np.int64)
-        _, matches = self._text_machine.run(data, bounds, np.empty(0, np.bool_), data.shape, want_matches=True)
-        # a match is owned away by one that begins no later and ends no earlier; in order of end these are seen from behind
+        _, matches = self._text_machine.run(data, bounds, np.empty(0, np.bool_), want_matches=True)
+        # a match is owned away by one that begins no later and ends no earlier; in order of end these are seen from
+        # behind
         kept: list[tuple[int, int, int]] = []
         for start, last, gram in matches.tolist():
             while kept and kept[-1][0] >= start:
@@ -161,9 +174,7 @@ class Labeller:
             kept.append((start, last, gram))
         char_of = np.cumsum((data & 0xC0) != 0x80) - 1  # byte -> index of its character
         grams = self.grams
-        return [
-            Span(int(char_of[a]), int(char_of[z]) + 1, grams[g].text, grams[g].cluster) for a, z, g in kept
-        ]
+        return [Span(int(char_of[a]), int(char_of[z]) + 1, grams[g].text, grams[g].cluster) for a, z, g in kept]
 
     def _need_machine(self) -> _Machine:
         if self._machine is None:
@@ -193,7 +204,7 @@ class Labeller:
             raise DataError("token_ids are no rows of integers", got=f"dtype {ids.dtype}")
         bounds = np.zeros(len(arrays) + 1, np.int64)
         np.cumsum(lengths, out=bounds[1:])
-        found, _ = machine.run(ids, bounds, keep, ids.shape)
+        found, _ = machine.run(ids, bounds, keep)
         return Labels(*(np.split(part, bounds[1:-1]) for part in found))
 
 
@@ -223,7 +234,6 @@ class _Machine:
         ids: np.ndarray[Any, Any],
         bounds: np.ndarray[Any, Any],
         keep: np.ndarray[Any, Any],
-        shape: tuple[int, ...],
         *,
         want_matches: bool = False,
     ) -> tuple[tuple[np.ndarray[Any, Any], ...], np.ndarray[Any, Any]]:
@@ -234,16 +244,18 @@ class _Machine:
         gram_id = np.full(len(ids), -1, np.int32)
         begin = np.zeros(len(ids), np.bool_)
         matches = np.empty((len(ids) // 2 + 1 if want_matches else 0, 3), np.int64)
+        v = self.vocab
         found = self._kernel(
-            np.ascontiguousarray(ids), bounds, np.ascontiguousarray(keep), self.vocab.data, self.vocab.offset, self._symbol,
-            self._kind, self._jump, self._quiet, self._table, a.symbol_class, a.go, a.start, a.first_out, a.next_out, a.gram, a.length,
-            a.need, self._ring, gram_id, begin, matches,
+            np.ascontiguousarray(ids), bounds, np.ascontiguousarray(keep),
+            v.data, v.offset, self._symbol, self._kind, self._jump, self._quiet,
+            self._table, a.symbol_class, a.go, a.start, a.first_out, a.next_out, a.gram, a.length, a.need, self._ring,
+            gram_id, begin, matches,
         )  # fmt: skip
         if found < 0:
             at = -1 - found
-            where = np.unravel_index(at, shape) if len(shape) > 1 else (at,)
+            row = int(np.searchsorted(bounds, at, "right")) - 1
             raise DataError(
-                f"a token id is outside the vocabulary, at {tuple(int(i) for i in where)}",
+                f"a token id is outside the vocabulary: completion {row}, token {at - int(bounds[row])}",
                 expected=f"0 <= id < {len(self.vocab)} ({self.vocab.kind} tokenizer)",
                 got=str(int(ids[at])),
                 mend="use the tokenizer that made the ids, and mask padding out if it is marked by another number",

@@ -12,6 +12,7 @@ Special tokens have no bytes: they break matches, as padding does.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import weakref
 from collections.abc import Callable, Iterable
@@ -66,7 +67,8 @@ def vocab_of(tokenizer: Any) -> Vocab:
     """The bytes of every token of a tokenizer (cached while the tokenizer lives).
 
     Args:
-        tokenizer: a transformers tokenizer (fast, or slow with a SentencePiece model), a ``tokenizers.Tokenizer``, or a `Vocab`
+        tokenizer: a transformers tokenizer (fast, or slow with a SentencePiece model), a ``tokenizers.Tokenizer``,
+        or a `Vocab`
             made by hand for anything else.
 
     Raises:
@@ -100,10 +102,8 @@ def vocab_of(tokenizer: Any) -> Vocab:
         plain = (b" " if lossy else b"") + content.encode("utf-8", "surrogatepass")
         tokens[token_id] = b"" if special else plain
     vocab = Vocab.from_tokens(tokens, lossy=lossy, kind=kind)
-    try:
+    with contextlib.suppress(TypeError):
         _CACHE[tokenizer] = (size, vocab)
-    except TypeError:
-        pass
     return vocab
 
 

@@ -1,0 +1,59 @@
+"""The command line: one verb a file, registered here."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run ``hicra``; an error of ours is told in its own words, and the exit status is 1."""
+    from hicra.errors import HicraError
+
+    try:
+        _app()()
+    except HicraError as error:
+        from rich.text import Text
+
+        from hicra.cli.console import err, print_json, visible
+
+        if "--json" in sys.argv:
+            fields = {"problem": error.problem, "expected": error.expected, "got": error.got, "mend": error.mend}
+            print_json({"error": {k: v for k, v in fields.items() if v is not None}})
+        err.print(Text.assemble(("error ", "bold red"), visible(str(error))), highlight=False, soft_wrap=True)
+        raise SystemExit(1) from error
+
+
+def _app():  # type: ignore[no-untyped-def]
+    import typer
+
+    from hicra import __version__
+    from hicra.cli import demo, grams, label, report, train
+
+    app = typer.Typer(
+        name="hicra",
+        help="Credit where reasoning is decided: Strategic Grams, planning-token labels, HICRA training, reports.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+
+    def version(value: bool) -> None:
+        if value:
+            print(__version__)
+            raise typer.Exit
+
+    @app.callback()
+    def options(
+        version: bool = typer.Option(False, "--version", callback=version, is_eager=True, help="Print the version."),
+    ) -> None: ...
+
+    app.command()(demo.demo)
+    app.command()(label.label)
+    app.command()(train.train)
+    app.command()(report.report)
+    shelf = typer.Typer(help="Look at gram sets.", no_args_is_help=True)
+    shelf.command("show")(grams.show)
+    shelf.command("list")(grams.list_sets)
+    shelf.command("diff")(grams.diff)
+    app.add_typer(shelf, name="grams")
+    return app
