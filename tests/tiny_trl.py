@@ -34,6 +34,12 @@ def dataset(n: int = 32) -> Any:
     return Dataset.from_dict({"prompt": [f"{i % 10} + {i // 10} =" for i in range(n)]})
 
 
+IGNORED = [
+    "ignore:.*gradient_checkpointing:FutureWarning",  # transformers on TRL's use of its old names
+    "ignore:You are using 'rollout_func':UserWarning",
+]
+"""Warnings of other packages that runs of the trainer raise."""
+
 SETTINGS: dict[str, Any] = {
     "per_device_train_batch_size": 4,
     "gradient_accumulation_steps": 2,
@@ -68,18 +74,18 @@ def model(path: Path) -> Any:
     return made
 
 
-def trainer(kind: type, config: type, folder: Path, rollout_func: Any = None, **settings: Any) -> Any:
+def trainer(kind: type, config: type, folder: Path, **settings: Any) -> Any:
     """A trainer of that class on the tiny model; settings go over `SETTINGS`, output into the folder."""
-    extra = {name: settings.pop(name) for name in ("eval_dataset", "reward_funcs", "credit") if name in settings}
+    own = ("train_dataset", "eval_dataset", "reward_funcs", "rollout_func", "credit")
+    extra = {name: settings.pop(name) for name in own if name in settings}
     args = config(output_dir=str(folder / "out"), **{**SETTINGS, **settings})
-    kwargs = dict(
-        model=model(folder / "model"),
-        reward_funcs=reward,
-        args=args,
-        train_dataset=settings.get("train_dataset") or dataset(),
-        processing_class=make_tiny().make_tokenizer(),
-        **({"rollout_func": rollout_func} if rollout_func else {}),
-    )
+    kwargs = {
+        "model": model(folder / "model"),
+        "reward_funcs": reward,
+        "args": args,
+        "train_dataset": dataset(),
+        "processing_class": make_tiny().make_tokenizer(),
+    }
     made = kind(**{**kwargs, **extra})
     from transformers.trainer_callback import PrinterCallback
 
