@@ -1,0 +1,312 @@
+"""Figures and panels to matplotlib: SVG for the page, PNG, SVG or PDF for everything else.
+
+    panel_svg      one panel; colours are CSS variables, text is text, no style attribute and no id that could clash, so that
+                   it can stand in a page with a strict content security policy and follow the reader's theme
+    figure_image   all panels of one or more figures with titles, in one theme's colours
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from hicra.errors import require
+from hicra.report.scales import x_limits, y_limits
+from hicra.report.style import LIGHT, PALETTES, SANS, Theme, visible
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as MplFigure
+
+    from hicra.report.figures import Figure, Panel
+    from hicra.report.quantities import Curve
+    from hicra.report.runs import Run
+
+WIDTH, HEIGHT = 440, 250
+"""Size of a panel in CSS pixels; 1 px is 1 pt of the drawing."""
+
+_TOP, _BOTTOM, _LEFT = 10, 34, 46
+_DASHES = ("solid", (0, (4, 2)), (0, (1, 1.6)))
+_MAX_DOTS = 160
+_LABEL_CHARS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where the axes are in the SVG (pixels from the top left) and what they span: what a pointer needs to read values."""
+
+    left: float
+    right: float
+    top: float
+    bottom: float
+    x: tuple[float, float]
+    y: tuple[float, float]
+
+
+def panel_svg(panel: Panel, runs: Sequence[Run]) -> tuple[str, Placed]:
+    """One panel as an SVG element to be placed inline; the same input gives the same bytes.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    with _style("light", hashsalt=panel.key):
+        figure = _figure(WIDTH, HEIGHT)
+        right = WIDTH - _right_margin(panel, runs)
+        ax = figure.add_axes((_LEFT / WIDTH, _BOTTOM / HEIGHT, (right - _LEFT) / WIDTH, 1 - (_TOP + _BOTTOM) / HEIGHT))
+        _draw(ax, panel, runs, LIGHT)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    placed = Placed(_LEFT, right, _TOP, HEIGHT - _BOTTOM, ax.get_xlim(), ax.get_ylim())
+    return _inline(buffer.getvalue(), panel.key), placed
+
+
+def figure_image(
+    figures: Sequence[Figure],
+    runs: Sequence[Run],
+    *,
+    format: Literal["png", "svg", "pdf"] = "png",
+    theme: Theme = "light",
+    columns: int = 2,
+    panels: Sequence[str] | None = None,
+    dpi: int = 160,
+) -> bytes:
+    """Panels as one picture, e.g. for a paper or a README.
+
+    Args:
+        figures: what `figures.build_figures` gave.
+        runs: the runs they were built from.
+        format: ``"png"``, ``"svg"`` (text as outlines) or ``"pdf"``.
+        theme: ``"light"`` or ``"dark"``.
+        columns: panels in a row.
+        panels: keys of the panels to show, in this order; None: all that have curves.
+        dpi: resolution of a PNG.
+    """
+    found = {p.key: p for f in figures for p in f.panels if p.curves}
+    chosen = list(found.values()) if panels is None else [found[key] for key in panels if key in found]
+    columns = min(columns, max(1, len(chosen)))
+    rows = max(1, -(-len(chosen) // columns))
+    title_room = 30
+    height = HEIGHT + title_room
+    palette = PALETTES[theme]
+    with _style(theme, hashsalt="figure", outlines=True):
+        figure = _figure(WIDTH * columns, height * rows, palette["paper"])
+        for i, panel in enumerate(chosen):
+            column, row = i % columns, i // columns
+            left, base = WIDTH * column + _LEFT, height * (rows - 1 - row) + _BOTTOM
+            size = (WIDTH - _LEFT - _right_margin(panel, runs), HEIGHT - _TOP - _BOTTOM)
+            box = (left / WIDTH / columns, base / height / rows, size[0] / WIDTH / columns, size[1] / height / rows)
+            ax = figure.add_axes(box)
+            _draw(ax, panel, runs, palette)
+            ax.set_title(panel.title, loc="left", fontsize=12, fontweight="bold", color=palette["ink"], pad=14, x=0)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=format, dpi=dpi, metadata=_dateless(format), facecolor=palette["paper"])
+    return buffer.getvalue()
+
+
+def _dateless(format: str) -> dict[str, None] | None:
+    return {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None, "Creator": None}}.get(format)
+
+
+@contextmanager
+def _style(theme: Theme, *, hashsalt: str, outlines: bool = False) -> Iterator[None]:
+    matplotlib = require("matplotlib", "report")
+    require("matplotlib.figure", "report")
+    palette = PALETTES[theme]
+    settings = {
+        "svg.fonttype": "path" if outlines else "none",
+        "svg.hashsalt": hashsalt,
+        "font.family": font_families() if outlines else ["DejaVu Sans"],
+        "font.size": 11,
+        "text.parse_math": False,  # a run named $x$ is a name, not a formula
+        "text.usetex": False,
+        "axes.facecolor": "none",
+        "axes.edgecolor": palette["rule"],
+        "axes.labelcolor": palette["soft"],
+        "xtick.color": palette["soft"],
+        "ytick.color": palette["soft"],
+        "axes.unicode_minus": True,
+        "path.simplify": True,
+        "path.simplify_threshold": 0.3,
+        "pdf.fonttype": 42,
+    }
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": matplotlib.rcParams["backend"], **settings}):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+            yield
+
+
+def font_families() -> list[str]:
+    """The installed ones among the fonts we like; matplotlib complains of every family that it cannot find."""
+    manager = require("matplotlib.font_manager", "report").fontManager
+    there = {font.name for font in manager.ttflist}
+    return [name for name in SANS if name in there] or ["DejaVu Sans"]
+
+
+def _figure(width: float, height: float, colour: str = "none") -> MplFigure:
+    from matplotlib.figure import Figure as MplFigure
+
+    return MplFigure(figsize=(width / 72, height / 72), dpi=72, facecolor=colour)  # no pyplot: no global state, no display
+
+
+def _right_margin(panel: Panel, runs: Sequence[Run]) -> float:
+    longest = max((len(visible(runs[c.run].name, _LABEL_CHARS)) for c in panel.curves), default=0)
+    return 16 + 6.6 * longest
+
+
+def _draw(ax: Axes, panel: Panel, runs: Sequence[Run], palette: dict[str, str]) -> None:
+    for curve in panel.curves:
+        run = runs[curve.run]
+        draw = _draw_points if panel.points else _draw_line
+        draw(ax, curve, palette[run.role], _DASHES[run.dash])
+    ax.set_xlim(x_limits(panel))
+    ax.set_ylim(panel.limits or y_limits(panel))
+    if panel.points:
+        ax.margins(x=0)
+        low, high = x_limits(panel)
+        ax.set_xlim(low - 0.02 * (high - low), high + 0.02 * (high - low))
+    _axes(ax, panel, palette)
+    _labels(ax, panel, runs, palette)
+
+
+def _draw_line(ax: Axes, curve: Curve, colour: str, dash: Any) -> None:
+    if curve.low is not None:
+        ax.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.14, linewidth=0)
+    if len(curve.x) <= _MAX_DOTS and not np.array_equal(curve.raw, curve.line, equal_nan=True):
+        ax.plot(curve.x, curve.raw, linestyle="none", marker=".", markersize=4.4, color=colour, alpha=0.5, markeredgewidth=0)
+    marker = "o" if np.isfinite(curve.line).sum() == 1 else None
+    ax.plot(curve.x, curve.line, color=colour, linewidth=1.9, linestyle=dash, marker=marker, markersize=5)
+
+
+def _draw_points(ax: Axes, curve: Curve, colour: str, dash: Any) -> None:
+    if curve.low is not None and curve.high is not None:
+        ax.vlines(curve.x, curve.low, curve.high, color=colour, alpha=0.4, linewidth=1.6)
+    ax.plot(curve.x, curve.raw, color=colour, linewidth=1.5, linestyle=dash, marker="o", markersize=4.6, markeredgewidth=0)
+
+
+def _axes(ax: Axes, panel: Panel, palette: dict[str, str]) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    for side in ("top", "right", "left"):
+        ax.spines[side].set_visible(False)
+    ax.tick_params(length=0, pad=6)
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, steps=[1, 2, 5, 10]))
+    if panel.unit == "share":
+        low, high = ax.get_ylim()
+        places = 0 if high - low > 0.04 else 1 if high - low > 0.004 else 2
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.{places}f} %"))
+    ax.grid(axis="y", color=palette["rule"], linewidth=0.8)
+    ax.set_axisbelow(True)
+    if panel.unit == "ratio" and ax.get_ylim()[0] < 1 < ax.get_ylim()[1]:
+        ax.axhline(1, color=palette["soft"], linewidth=0.8, linestyle=(0, (2, 2)))
+    # "step" once, under the end of the axis, in place of a centred label
+    ax.annotate("training step", (1, 0), xycoords="axes fraction", xytext=(0, -27), textcoords="offset points",
+                ha="right", va="baseline", fontsize=9.5, color=palette["soft"])  # fmt: skip
+
+
+def _labels(ax: Axes, panel: Panel, runs: Sequence[Run], palette: dict[str, str]) -> None:
+    """Names at the ends of their lines, pushed apart where they would overlap."""
+    low, high = ax.get_ylim()
+    height = HEIGHT - _TOP - _BOTTOM
+    wanted = []
+    for curve in panel.curves:
+        known = np.flatnonzero(np.isfinite(curve.line))
+        wanted.append((float(curve.line[known[-1]]) - low) / (high - low) * height)
+    for curve, y in zip(panel.curves, spread(wanted, 14, 0, height), strict=True):
+        run = runs[curve.run]
+        ax.annotate(visible(run.name, _LABEL_CHARS), (1, y / height), xycoords="axes fraction", xytext=(9, 0),
+                    textcoords="offset points", ha="left", va="center", color=palette[run.role], fontweight="bold",
+                    annotation_clip=False)  # fmt: skip
+
+
+def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Positions as near as possible to `wanted`, in the same order, `gap` apart and within [low, high].
+
+    >>> spread([10, 12, 50], 14, 0, 100)
+    [4.0, 18.0, 50.0]
+    """
+    gap = min(gap, (high - low) / max(1, len(wanted) - 1))
+    order = np.argsort(wanted, kind="stable")
+    blocks: list[list[Any]] = []  # (indices, centre): runs of labels that touch
+    for i in order.tolist():
+        blocks.append([[i], float(wanted[i])])
+        while True:
+            members, centre = blocks[-1]
+            half = gap * (len(members) - 1) / 2
+            blocks[-1][1] = centre = min(max(centre, low + half), high - half)
+            if len(blocks) < 2:
+                break
+            before, centre_before = blocks[-2]
+            if centre - half - (centre_before + gap * (len(before) - 1) / 2) >= gap - 1e-9:
+                break
+            joined = before + members
+            blocks[-2:] = [[joined, float(np.mean([wanted[j] for j in joined]))]]
+    out = [0.0] * len(wanted)
+    for members, centre in blocks:
+        for k, i in enumerate(members):
+            out[i] = centre + gap * (k - (len(members) - 1) / 2)
+    return out
+
+
+# --- from matplotlib's SVG to one that can stand in the page ----------------------------------------------------------
+
+_SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+_ROLE_OF = {value: role for role, value in LIGHT.items()}
+_KEEP = ("fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-dashoffset", "opacity", "fill-opacity",
+         "stroke-opacity", "text-anchor", "font-size", "font-weight", "stroke-linecap", "stroke-linejoin")  # fmt: skip
+_PRESENTATION = re.compile(r"\s*([a-z-]+)\s*:\s*([^;]+)")
+
+
+def _inline(svg: str, key: str) -> str:
+    root = ET.fromstring(svg)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag in (f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"):
+                parent.remove(child)
+            if child.tag == f"{{{_SVG}}}defs" and len(child) == 0:
+                parent.remove(child)
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', ET.tostring(root, encoding="unicode")))
+    for element in root.iter():
+        _presentation(element)
+        if (name := element.get("id")) is not None:
+            if name in used:
+                element.set("id", f"{key}-{name}")
+            else:
+                del element.attrib["id"]
+        for attribute in (f"{{{_XLINK}}}href", "clip-path"):
+            if (value := element.get(attribute)) is not None:
+                element.set(attribute, value.replace("#", f"#{key}-"))
+    for attribute in ("width", "height", "version"):
+        root.attrib.pop(attribute, None)
+    root.set("aria-hidden", "true")
+    return _html(root)
+
+
+def _presentation(element: ET.Element) -> None:
+    """The style attribute as presentation attributes: a policy without 'unsafe-inline' ignores the former, not the latter."""
+    for name, value in _PRESENTATION.findall(element.attrib.pop("style", "")):
+        if name == "font":  # e.g. "600 11px 'DejaVu Sans', sans-serif": the page has the family
+            if size := re.search(r"([\d.]+)px", value):
+                element.set("font-size", size[1])
+            if weight := re.match(r"(\d00|bold)\b", value):
+                element.set("font-weight", weight[1])
+        elif name in _KEEP:
+            element.set(name, value.removesuffix("px").strip())
+    for name in ("fill", "stroke"):
+        if (role := _ROLE_OF.get(element.get(name, ""))) is not None:
+            element.set(name, f"var(--{role})")
+
+
+def _html(root: ET.Element) -> str:
+    ET.register_namespace("", _SVG)
+    ET.register_namespace("xlink", _XLINK)
+    text = ET.tostring(root, encoding="unicode")
+    return re.sub(r"\s*\n\s*", "", text)
