@@ -220,7 +220,7 @@ def test_what_cannot_be_labelled_is_told(byte_level) -> None:
     with pytest.raises(ConfigError, match="no tokenizer, so it can label text only"):
         Labeller("paper").label([1, 2])
     labeller = Labeller("paper", byte_level)
-    with pytest.raises(DataError, match=r"outside the vocabulary, completion 1, token 0[\s\S]*got: +99999"):
+    with pytest.raises(DataError, match=r"outside the vocabulary: completion 1, token 0[\s\S]*got: +99999"):
         labeller.label([[1, 2], [99999, 1]])
     with pytest.raises(DataError, match="outside the vocabulary"):
         labeller.label(np.array([-100]))

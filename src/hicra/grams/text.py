@@ -349,16 +349,16 @@ def normalise_gram(text: str) -> tuple[str, str | None]:
     if bare != stripped:
         taken.append(f"trailing {stripped[len(bare) :].strip()}")
     stretches = words(bare)
-    flat = normalise(bare)
     if not stretches:
         raise DataError(f"the gram {text!r} holds no word", expected="a phrase of one or more words")
-    if len(stretches) > 1 or "\0" in flat or flat != " ".join(stretches[0]):
+    phrase = " ".join(stretches[0])
+    if normalise(f"a {bare} a") != f"a {phrase} a":  # between words, so that breaks at its ends show too
         raise DataError(
             f"the gram {text!r} holds a break (a full stop, a digit, maths ...)",
             expected="a phrase that one stretch of text can hold",
-            got=f"{len(stretches)} stretches: {stretches}",
+            got=" | ".join(map(" ".join, stretches)),
         )
-    return " ".join(stretches[0]), f"{' and '.join(taken)} taken off {text!r}" if taken else None
+    return phrase, f"{' and '.join(taken)} taken off {text!r}" if taken else None
 
 
 def variants(gram: str, *, lossy: bool) -> list[bytes]:
