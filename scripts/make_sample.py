@@ -100,8 +100,9 @@ def stratum(name: str, trace: Trace) -> str:
     return run[0] if name == "mmlu_pro" else "/".join(run[:2])
 
 
-def draw(name: str, traces: Iterable[Trace], quota: int, per_problem: int) -> list[Trace]:
-    """`quota` rows in turns over the strata, WRONG_SHARE of them wrong, each stratum in an order that chance fixes."""
+def draw(name: str, traces: Iterable[Trace], benchmarks: Benchmarks) -> list[Trace]:
+    """The quota of a corpus, in turns over its strata, WRONG_SHARE of it wrong, each stratum in an order of chance."""
+    quota, per_problem = QUOTAS[name]
     strata: dict[tuple[bool, str], list[Trace]] = defaultdict(list)
     for trace in traces:
         strata[bool(trace.correct), stratum(name, trace)].append(trace)
@@ -113,7 +114,10 @@ def draw(name: str, traces: Iterable[Trace], quota: int, per_problem: int) -> li
         taken = 0
         while taken < rows and any(queues):
             for queue in queues:
-                while queue and problems[normalised(queue[-1].problem)] >= per_problem:
+                while queue and (
+                    problems[normalised(queue[-1].problem)] >= per_problem
+                    or not may_ship(name, queue[-1], benchmarks)  # asked here, of few rows: it is the slow part
+                ):
                     queue.pop()
                 if queue and taken < rows:
                     chosen.append(queue.pop())
@@ -130,9 +134,8 @@ def make_sample(traces: Path, benchmarks: Path) -> list[Trace]:
         for line in (benchmarks / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
     )
     rows: list[Trace] = []
-    for name, (quota, per_problem) in QUOTAS.items():
-        corpus = read_traces(traces / f"{name}.jsonl.zst")
-        rows += draw(name, (t for t in corpus if may_ship(name, t, banned)), quota, per_problem)
+    for name in QUOTAS:
+        rows += draw(name, read_traces(traces / f"{name}.jsonl.zst"), banned)
     return sorted(rows, key=_chance)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +68,13 @@ def write_step(writer: RunWriter, step: int, rows: int = 2) -> None:
     kept = [(completion_row(i, reward=step), rollout_row(i, reward=step)) for i in range(rows)]
     writer.write_rows(step, [c for c, _ in kept], [r for _, r in kept])
     writer.commit(step, {"reward": float(step)})
+
+
+def log_lines(run: Path) -> list[dict[str, Any]]:
+    """Every line of the log."""
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def files(run: Path) -> set[str]:
+    """Every file of the run, by its path inside it."""
+    return {p.relative_to(run).as_posix() for p in run.rglob("*") if p.is_file()}

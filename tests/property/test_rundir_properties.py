@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.rundir_rows import completion_row, new_run, rollout_row, write_step
 
 from hicra.traces import RunReader
+from tests.rundir_rows import completion_row, new_run, rollout_row, write_step
 
 ids = st.integers(-(2**31), 2**31 - 1)
 text = st.text(max_size=20)  # Hypothesis draws no lone surrogates into st.text
@@ -130,7 +130,7 @@ def test_cut_off_at_every_byte_of_the_log(five_steps: Path, tmp_path: Path) -> N
             assert reader.completions()["reward"].to_pylist() == [step for step in committed for _ in range(2)]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_killed_anywhere_then_resumed_at_a_checkpoint(five_steps: Path, data: st.DataObject) -> None:
     """Cut the log at any byte, lose any of the files after the last commit, resume from any checkpoint up to it, train

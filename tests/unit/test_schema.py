@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from tests.rundir_rows import completion_row, rollout_row
 
 from hicra.traces import RUN_SCHEMA_VERSION, Trace, completion_schema, rollout_schema, schema, trace_schema
+from tests.rundir_rows import completion_row, rollout_row
 
 
 def test_the_package_is_light() -> None:
