@@ -23,7 +23,9 @@ FUNCTIONS = {
     # Listing 1 names no functions; this is our reading of the grams in this trace, for their colours alone
     **dict.fromkeys(("wait but", "but", "hmm"), "backtracing"),
     **dict.fromkeys(("maybe", "maybe i can", "let me"), "branching"),
-    **dict.fromkeys(("so", "since", "goal is to", "need to", "need to use", "let's", "okay", "alright", "now"), "deduction"),
+    **dict.fromkeys(
+        ("so", "since", "goal is to", "need to", "need to use", "let's", "okay", "alright", "now"), "deduction"
+    ),
 }
 
 

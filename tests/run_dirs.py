@@ -1,4 +1,4 @@
-"""Synthetic run directories: a world of phrases in which a policy learns, quick to write and looking like the real thing."""
+"""Synthetic run directories: a world of phrases in which a policy learns, quick to write and like the real thing."""
 
 from __future__ import annotations
 
@@ -20,13 +20,20 @@ GRAMS: tuple[tuple[str, str, str], ...] = (
     ("let me think again", "backtracking", "backtracing"),
     ("we should verify that", "checking", "deduction"),
 )
-WORK = "6 * 8 = 4 8 - 2 = 4 6 vs 4 6 yes .".split()
+WORK = ["6", "*", "8", "=", "4", "8", "-", "2", "=", "4", "6", "vs", "4", "6", "yes", "."]
 
 
-def gram_dict(*, clusters: bool = True, functions: bool = True, name: str = "lab", hash: str = "ab" * 32) -> dict[str, Any]:
+def gram_dict(
+    *, clusters: bool = True, functions: bool = True, name: str = "lab", hash: str = "ab" * 32
+) -> dict[str, Any]:
     """A gram set as `GramSet.to_dict` has it."""
     grams = [
-        {"text": text, "at": "any", "cluster": cluster if clusters else None, "function": function if functions else None}
+        {
+            "text": text,
+            "at": "any",
+            "cluster": cluster if clusters else None,
+            "function": function if functions else None,
+        }
         for text, cluster, function in GRAMS
     ]
     return {"name": name, "hash": hash, "text_version": 1, "grams": grams}
@@ -111,7 +118,9 @@ def _prompt(number: int, text: str | None) -> tuple[str, str]:
     return f"p{number:03d}", text if text is not None else f"use {number % 9 + 1} 8 2 make {number + 6} :"
 
 
-def _completion(rng: np.random.Generator, progress: float, fixed: Sequence[str] | None) -> dict[str, np.ndarray | list[str]]:
+def _completion(
+    rng: np.random.Generator, progress: float, fixed: Sequence[str] | None
+) -> dict[str, np.ndarray | list[str]]:
     tokens: list[str] = []
     gram_id: list[int] = []
     begin: list[bool] = []

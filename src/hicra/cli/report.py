@@ -9,13 +9,17 @@ import typer
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories; training may still be going on.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run directories; training may still be going on.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write.")] = Path("report.html"),
     name: Annotated[
         list[str] | None, typer.Option("--name", help="What to call a run; once for each run, in order.")
     ] = None,
     title: Annotated[str | None, typer.Option(help="Heading of the report.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document: the file and what is in it.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document: the file and what is in it.")
+    ] = False,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
 ) -> None:
     """Write a self-contained report.html on one or more runs."""

@@ -1,8 +1,8 @@
 """Figures and panels to matplotlib: SVG for the page, PNG, SVG or PDF for everything else.
 
-    panel_svg      one panel; colours are CSS variables, text is text, no style attribute and no id that could clash, so that
-                   it can stand in a page with a strict content security policy and follow the reader's theme
-    figure_image   all panels of one or more figures with titles, in one theme's colours
+panel_svg      one panel; colours are CSS variables, text is text, no style attribute and no id that could clash, so
+               that it can stand in a page with a strict content security policy and follow the reader's theme
+figure_image   all panels of one or more figures with titles, in one theme's colours
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LABEL_CHARS = 18
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Where the axes are in the SVG (pixels from the top left) and what they span: what a pointer needs to read values."""
+    """Where the axes are in the SVG (pixels from the top left) and what they span, for a pointer to read values."""
 
     left: float
     right: float
@@ -137,10 +137,10 @@ def _style(theme: Theme, *, hashsalt: str, outlines: bool = False) -> Iterator[N
         "path.simplify_threshold": 0.3,
         "pdf.fonttype": 42,
     }
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": matplotlib.rcParams["backend"], **settings}):
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
-            yield
+    ours = {**matplotlib.rcParamsDefault, "backend": matplotlib.rcParams["backend"], **settings}
+    with matplotlib.rc_context(ours), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        yield
 
 
 def font_families() -> list[str]:
@@ -153,7 +153,9 @@ def font_families() -> list[str]:
 def _figure(width: float, height: float, colour: str = "none") -> MplFigure:
     from matplotlib.figure import Figure as MplFigure
 
-    return MplFigure(figsize=(width / 72, height / 72), dpi=72, facecolor=colour)  # no pyplot: no global state, no display
+    return MplFigure(
+        figsize=(width / 72, height / 72), dpi=72, facecolor=colour
+    )  # no pyplot: no global state, no display
 
 
 def _right_margin(panel: Panel, runs: Sequence[Run]) -> float:
@@ -177,10 +179,12 @@ def _draw(ax: Axes, panel: Panel, runs: Sequence[Run], palette: dict[str, str]) 
 
 
 def _draw_line(ax: Axes, curve: Curve, colour: str, dash: Any) -> None:
-    if curve.low is not None:
+    if curve.low is not None and curve.high is not None:
         ax.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.14, linewidth=0)
     if len(curve.x) <= _MAX_DOTS and not np.array_equal(curve.raw, curve.line, equal_nan=True):
-        ax.plot(curve.x, curve.raw, linestyle="none", marker=".", markersize=4.4, color=colour, alpha=0.5, markeredgewidth=0)
+        ax.plot(
+            curve.x, curve.raw, linestyle="none", marker=".", markersize=4.4, color=colour, alpha=0.5, markeredgewidth=0
+        )
     marker = "o" if np.isfinite(curve.line).sum() == 1 else None
     ax.plot(curve.x, curve.line, color=colour, linewidth=1.9, linestyle=dash, marker=marker, markersize=5)
 
@@ -188,7 +192,9 @@ def _draw_line(ax: Axes, curve: Curve, colour: str, dash: Any) -> None:
 def _draw_points(ax: Axes, curve: Curve, colour: str, dash: Any) -> None:
     if curve.low is not None and curve.high is not None:
         ax.vlines(curve.x, curve.low, curve.high, color=colour, alpha=0.4, linewidth=1.6)
-    ax.plot(curve.x, curve.raw, color=colour, linewidth=1.5, linestyle=dash, marker="o", markersize=4.6, markeredgewidth=0)
+    ax.plot(
+        curve.x, curve.raw, color=colour, linewidth=1.5, linestyle=dash, marker="o", markersize=4.6, markeredgewidth=0
+    )
 
 
 def _axes(ax: Axes, panel: Panel, palette: dict[str, str]) -> None:
@@ -291,7 +297,7 @@ def _inline(svg: str, key: str) -> str:
 
 
 def _presentation(element: ET.Element) -> None:
-    """The style attribute as presentation attributes: a policy without 'unsafe-inline' ignores the former, not the latter."""
+    """The style attribute as presentation attributes: a policy without 'unsafe-inline' ignores only the former."""
     for name, value in _PRESENTATION.findall(element.attrib.pop("style", "")):
         if name == "font":  # e.g. "600 11px 'DejaVu Sans', sans-serif": the page has the family
             if size := re.search(r"([\d.]+)px", value):

@@ -49,7 +49,9 @@ def run_rows(runs: Sequence[Run]) -> list[Row]:
         _row(runs, "Engine", lambda run: run.meta.get("engine")),
         _row(runs, "Versions", _versions),
         _row(runs, "Started", lambda run: str(run.meta.get("created") or "").replace("T", " ").removesuffix("+00:00")),
-        _row(runs, "Resumed", lambda run: ", ".join(f"after step {r.get('step')}" for r in run.meta.get("resumes") or [])),
+        _row(
+            runs, "Resumed", lambda run: ", ".join(f"after step {r.get('step')}" for r in run.meta.get("resumes") or [])
+        ),
     ]
     return [row for row in rows if any(cell != "–" for cell in row.cells)]
 
@@ -123,5 +125,7 @@ def glance_rows(figures: Sequence[Figure], runs: Sequence[Run]) -> list[Row]:
             if (found := change(c)) is not None:
                 unit = "share" if panel.unit == "share" else ""
                 cells[c.run] = f"{value_text(found[0].value, unit)} → {value_text(found[1].value, unit)}"
-        rows.append(Row(panel.title + (f", {panel.unit}" if panel.unit in ("tokens", "nats", "bits") else ""), tuple(cells)))
+        rows.append(
+            Row(panel.title + (f", {panel.unit}" if panel.unit in ("tokens", "nats", "bits") else ""), tuple(cells))
+        )
     return rows

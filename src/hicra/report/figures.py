@@ -82,7 +82,14 @@ def build_figures(runs: Sequence[Run]) -> list[Figure]:
 
 
 def panel(
-    runs: Sequence[Run], key: str, title: str, unit: str, quantity: Quantity, *, points: bool = False, words: bool = True
+    runs: Sequence[Run],
+    key: str,
+    title: str,
+    unit: str,
+    quantity: Quantity,
+    *,
+    points: bool = False,
+    words: bool = True,
 ) -> Panel:
     """A panel of one quantity for all runs, with its findings."""
     found = [quantity(i, run) for i, run in enumerate(runs)]
@@ -97,9 +104,7 @@ def _accuracy(runs: Sequence[Run]) -> Figure:
     binary = all(run.prompts.binary for run in runs if run.prompts) and any(run.prompts for run in runs)
     name = "Training accuracy" if binary else "Training reward"
     unit = "share" if binary else ""
-    train = panel(
-        runs, "reward", name, unit, lambda i, r: q.per_completion(i, r, "reward", "accuracy", "reward")
-    )
+    train = panel(runs, "reward", name, unit, lambda i, r: q.per_completion(i, r, "reward", "accuracy", "reward"))
     panels = [train]
     if any(run.evals for run in runs):
         panels.append(
@@ -141,7 +146,8 @@ def _length(runs: Sequence[Run]) -> Figure:
     for name, share in worst:
         if share > 0.1:
             remarks.append(
-                f"Up to {100 * share:.0f} % of the completions of {name} are cut off: its length curve is partly the limit."
+                f"Up to {100 * share:.0f} % of the completions of {name} are cut off: "
+                "its length curve is partly the limit."
             )
     lead = "Longer completions can mean more strategy or more rambling; truncated ones never reach an answer."
     return Figure("length", "Length and truncation", lead, (length, cut), tuple(remarks))
@@ -212,10 +218,12 @@ def _semantic(runs: Sequence[Run]) -> Figure:
 
         title = f"Semantic entropy of {plural}, at equal counts"
         panels[-1:] = _share_limits([plain, panel(runs, f"semantic-{level}-rarefied", title, "bits", rarefied)])
-        remarks.append(f"Equal counts for {plural}: the entropy expected in {m} occurrences, the same for every step and run.")
+        remarks.append(
+            f"Equal counts for {plural}: the entropy expected in {m} occurrences, the same for every step and run."
+        )
     lead = (
-        "How evenly the policy spreads over its strategic moves. The plug-in value grows with the number of occurrences, so "
-        "longer completions alone raise it; the value at equal counts takes that away."
+        "How evenly the policy spreads over its strategic moves. The plug-in value grows with the number of "
+        "occurrences, so longer completions alone raise it; the value at equal counts takes that away."
     )
     return Figure("semantic", "Semantic entropy", lead, tuple(panels), tuple(remarks))
 
@@ -224,7 +232,11 @@ def _planning(runs: Sequence[Run]) -> Figure:
     share = panel(runs, "planning-share", "Share of planning tokens", "share", q.planning_share)
     panels = [share]
     mass = panel(
-        runs, "added-mass", "Advantage added, share of all |A|", "share", lambda i, r: q.logged(i, r, "added_mass_share")
+        runs,
+        "added-mass",
+        "Advantage added, share of all |A|",
+        "share",
+        lambda i, r: q.logged(i, r, "added_mass_share"),
     )
     if not mass.curves:
         mass = panel(runs, "added-mass", "Advantage added, sum", "", lambda i, r: q.logged(i, r, "added_mass"))
@@ -269,14 +281,16 @@ def _optimisation(runs: Sequence[Run]) -> list[Figure]:
         )
         if p.curves
     )
-    lead = "For a look at whether training was well behaved. The value of a policy-gradient loss says nothing about progress."
+    lead = "Whether training was well behaved. The value of a policy-gradient loss says nothing about progress."
     return [Figure("optimisation", "Optimisation", lead, panels)] if panels else []
 
 
 def _gram_remarks(runs: Sequence[Run]) -> tuple[str, ...]:
     hashes = {run.gram_hash for run in runs}
     if len(hashes) > 1:
-        return ("The runs use different gram sets: what counts as planning differs, so their levels cannot be compared.",)
+        return (
+            "The runs use different gram sets: what counts as planning differs, so their levels cannot be compared.",
+        )
     return ()
 
 

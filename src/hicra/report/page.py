@@ -1,7 +1,7 @@
 """The page: one HTML file without any address in it, that runs one script of ours and nothing else.
 
-Text of models and users reaches the page in two ways only: through Jinja with autoescape on, and as JSON in a data block
-(with ``< > &`` and line separators escaped) that our script puts on the page through ``textContent``. A content security
+Text of models and users reaches the page in two ways only: through Jinja with autoescape on, and as JSON in a data
+block (with ``< > &`` and line separators escaped) that our script puts on the page as text nodes. A content security
 policy allows our script and style sheet by their hashes, and no request to anywhere.
 """
 
@@ -83,7 +83,9 @@ def build_page(run_dirs: Sequence[Path], *, title: str | None = None, names: Seq
     data = {**payload(runs, shown), "panels": boxes, "size": [WIDTH, HEIGHT], "roles": list(FUNCTIONS)}
     markup = require("markupsafe", "report").Markup
     script, sheet = _asset("report.js"), _style_sheet()
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
     template = environment.from_string(_asset("report.html.j2"))
     page: str = template.render(
         title=visible(title) if title else _title(runs),
@@ -122,7 +124,7 @@ def _version() -> str:
 
 
 def _headline(figures: Sequence[Figure]) -> tuple[str, list[str]] | None:
-    """(what is measured, findings) on accuracy: held-out where there are evaluations, else training; comparisons first."""
+    """(what is measured, findings) on accuracy, held-out where there are evaluations; comparisons first."""
     panels = [p for p in figures[0].panels if p.findings]
     if not panels:
         return None
@@ -174,16 +176,15 @@ def _short(values: Any) -> list[float | None]:
     return [float(f"{v:.4g}") if math.isfinite(v) else None for v in values.tolist()]
 
 
-# --- safe by construction ----------------------------------------------------------------------------------------------
+# --- safe by construction -------------------------------------------------------------------------------------------
 
 
 def _policy(script: str, sheet: str) -> str:
     def source(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
-    return (
-        f"default-src 'none'; script-src {source(script)}; style-src {source(sheet)}; base-uri 'none'; form-action 'none'"
-    )
+    allowed = f"script-src {source(script)}; style-src {source(sheet)}"
+    return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
 
 
 def _asset(name: str) -> str:
@@ -200,11 +201,11 @@ def _style_sheet() -> str:
     )
 
 
-# --- on paper ----------------------------------------------------------------------------------------------------------
+# --- on paper -------------------------------------------------------------------------------------------------------
 
 
 def _printed(runs: Sequence[Run], shown: Sequence[Shown]) -> list[dict[str, Any]]:
-    """A few completions as plain markup, for print and for readers without scripts: best and worst of each run's last step."""
+    """A few completions as plain markup, for print and where no script runs: best and worst of each run's last step."""
     out = []
     for run, found in zip(runs[:4], shown, strict=False):
         if not found.steps:

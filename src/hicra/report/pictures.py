@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -42,9 +43,7 @@ class _Piece(NamedTuple):
     y: float
     width: float
     text: str
-    role: str | None
-    first: bool
-    last: bool
+    span: tuple[int, int, str] | None
 
 
 def render_trace_svg(text: str, spans: Iterable[SpanLike], **options: Any) -> str:
@@ -90,9 +89,7 @@ def render_curves(
         theme, format, dpi: of the picture.
     """
     runs = read_runs([Path(p) for p in run_dirs], names)
-    return figure_image(
-        build_figures(runs), runs, format=format, theme=theme, columns=columns, panels=panels, dpi=dpi
-    )
+    return figure_image(build_figures(runs), runs, format=format, theme=theme, columns=columns, panels=panels, dpi=dpi)
 
 
 def _render_trace(
@@ -112,18 +109,25 @@ def _render_trace(
         measure = _measure()
         pieces, bottom = _set(text, roles, width - 2 * _MARGIN, measure)
         head = 44.0 if title else 0.0
-        shown = [r for r in (*FUNCTIONS, "planning") if r in {p.role for p in pieces}]
+        shown = [r for r in (*FUNCTIONS, "planning") if r in {role for _, _, role in roles}]
         height = 2 * _MARGIN + head + bottom + (38 if shown else 0)
         figure = _figure(width, height, palette["paper"])
         top = height - _MARGIN - head
         if title:
             _text(figure, _MARGIN, height - _MARGIN - 16, visible(title), palette["ink"], size=17, weight="bold")
-        for piece in pieces:
-            _piece(figure, piece, _MARGIN + piece.x, top - piece.y, palette)
-        x = _MARGIN
+        for (span, y), group in groupby(pieces, key=lambda piece: (piece.span, piece.y)):
+            line = list(group)
+            if span is not None:
+                _highlight(
+                    figure, _MARGIN + line[0].x, top - y, line[-1].x + line[-1].width - line[0].x, palette[span[2]]
+                )
+            for piece in line:
+                _text(figure, _MARGIN + piece.x, top - y, piece.text, palette["ink"])
+        x = _MARGIN + 3
         for role in shown:
             name = "planning tokens" if role == "planning" else role
-            _piece(figure, _Piece(0, 0, measure(name), name, role, True, True), x + 3, _MARGIN - 8, palette)
+            _highlight(figure, x, _MARGIN - 8, measure(name), palette[role])
+            _text(figure, x, _MARGIN - 8, name, palette["ink"])
             x += measure(name) + 26
         buffer = io.BytesIO()
         figure.savefig(buffer, format=format, dpi=dpi, metadata=_dateless(format), facecolor=palette["paper"])
@@ -145,14 +149,15 @@ def _roles(text: str, spans: Iterable[SpanLike], functions: Mapping[str, str | N
 
 def _measure() -> Callable[[str], float]:
     """Width of a text in points."""
-    agg = require("matplotlib.backends.backend_agg", "report")
-    renderer = agg.FigureCanvasAgg(_figure(10, 10)).get_renderer()
+    backend = require("matplotlib.backends.backend_agg", "report")
+    fine = 16  # measured large: at reading size, letters are fitted to whole pixels, which outlines are not
+    renderer = backend.RendererAgg(16, 16, 72 * fine)
     font = require("matplotlib.font_manager", "report").FontProperties(size=_SIZE)
     known: dict[str, float] = {}
 
     def width(text: str) -> float:
         if text not in known:
-            known[text] = float(renderer.get_text_width_height_descent(text, font, ismath=False)[0])
+            known[text] = float(renderer.get_text_width_height_descent(text, font, ismath=False)[0]) / fine
         return known[text]
 
     return width
@@ -176,10 +181,7 @@ def _set(
             x, y = 0.0, y + _LINE
         for a, b, span in parts:
             shown = visible(text[a:b])
-            role = None if span is None else span[2]
-            pieces.append(
-                _Piece(x, y, measure(shown), shown, role, span is not None and a == span[0], span is not None and b == span[1])
-            )
+            pieces.append(_Piece(x, y, measure(shown), shown, span))
             x += measure(shown)
         x += space
     return pieces, y + _LINE * 0.4
@@ -203,24 +205,21 @@ def _parts(
     return out
 
 
-def _piece(figure: MplFigure, piece: _Piece, x: float, y: float, palette: Mapping[str, str]) -> None:
+def _highlight(figure: MplFigure, x: float, y: float, width: float, colour: str) -> None:
+    """A tinted, underlined box behind the text that starts at (x, y), in points from the bottom left."""
     from matplotlib.patches import Rectangle
 
-    if piece.role is not None:
-        # up to the next word of the same highlight, so that a phrase is one block
-        reach = 0.0 if piece.last else 4.6
-        left, right = (3.0 if piece.first else 0.0), (3.0 if piece.last else reach)
-        colour = palette[piece.role]
-        width, height = figure.get_size_inches() * 72
-        corner, across = ((x - left) / width, (y - 5.5) / height), (piece.width + left + right) / width
-        for tall, alpha in ((20.0, 0.17), (1.8, 1.0)):
-            box = Rectangle(corner, across, tall / height, facecolor=colour, alpha=alpha, linewidth=0)
-            figure.add_artist(box)  # in units of the figure
-    _text(figure, x, y, piece.text, palette["ink"])
+    scale = figure.get_size_inches() * 72
+    for tall, alpha in ((20.0, 0.17), (1.8, 1.0)):
+        corner = ((x - 2.5) / scale[0], (y - 5.5) / scale[1])
+        box = Rectangle(corner, (width + 5) / scale[0], tall / scale[1], facecolor=colour, alpha=alpha, linewidth=0)
+        figure.add_artist(box)  # in units of the figure
 
 
 def _text(
     figure: MplFigure, x: float, y: float, text: str, colour: str, *, size: float = _SIZE, weight: str = "normal"
 ) -> None:
     scale = figure.get_size_inches() * 72
-    figure.text(x / scale[0], y / scale[1], text, color=colour, fontsize=size, fontweight=weight, ha="left", va="baseline")
+    figure.text(
+        x / scale[0], y / scale[1], text, color=colour, fontsize=size, fontweight=weight, ha="left", va="baseline"
+    )

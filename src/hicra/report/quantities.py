@@ -3,9 +3,9 @@
     mean            sum over completions / number of completions of a step
     token mean      sum over tokens of a kind / number of such tokens
     relative perplexity   exp(-mean log-prob) over its value at the first step
-    semantic entropy      Shannon entropy in bits of the step's gram (or cluster) frequencies, plug-in; and rarefied: its
-                          expectation in m occurrences drawn without replacement, m the same for all runs and steps, since
-                          the plug-in grows with the number of occurrences
+    semantic entropy      Shannon entropy in bits of the step's gram (or cluster) frequencies, plug-in; and rarefied:
+                          its expectation in m occurrences drawn without replacement, m the same for all runs and
+                          steps, since the plug-in grows with the number of occurrences
 
 Where a run kept its completions, noise comes from resampling prompts; else the engine's metrics are shown without it.
 """
@@ -134,7 +134,7 @@ def logged(index: int, run: Run, *names: str) -> Curve | str:
 
 
 def evaluated(index: int, run: Run, name: str, *, share: bool) -> Curve | str:
-    """An evaluation's metric. A share of n items gets Wilson's interval, or the one that the run wrote (``NAME_low``)."""
+    """An evaluation's metric. A share of n items gets Wilson's interval, or the run's ``NAME_low``, ``NAME_high``."""
     rows = [e for e in run.evals if _number(e.get(name))]
     if not rows:
         return f"{run.name} has no {name.replace('_', ' ')} in its evaluations"
@@ -218,7 +218,7 @@ def _clusters(run: Run) -> Ints | None:
 
 
 def semantic_entropy(index: int, found: Occurrences, name: str, rarefy: int | None = None) -> Curve | str:
-    """Entropy in bits of each step's occurrences, plug-in or rarefied to `rarefy`; noise by a jackknife over blocks of prompts."""
+    """Entropy in bits of each step's occurrences, plug-in or rarefied to `rarefy`; noise by a jackknife over blocks."""
     from hicra.dynamics.semantic import entropy_bits, rarefied_entropy_bits
 
     def bits(counts: Floats) -> float:

@@ -1,7 +1,7 @@
 """Which completions a report carries, and how: a few steps, whole groups, compact enough for one HTML file.
 
-Steps: the first, the last and evenly spaced ones between. In each, groups whose rewards differ come first (they are the ones
-that teach), and those on prompts that all runs have at that step before others. What is left out is counted.
+Steps: the first, the last and evenly spaced ones between. In each, groups whose rewards differ come first (they are the
+ones that teach), and those on prompts that all runs have at that step before others. What is left out is counted.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def select(runs: Sequence[Run], budget: int = TOKEN_BUDGET) -> list[Shown]:
         for step in chosen:
             groups = _groups(run, step)
             shared = _shared_prompts(stored, step)
-            groups.sort(key=lambda g: (len({c.reward for c in g.completions}) == 1, g.prompt_id not in shared))  # noqa: B023
+            groups.sort(key=lambda g: (len({c.reward for c in g.completions}) == 1, g.prompt_id not in shared))
             found[step] = _within(groups, budget // places)
         number = sum(len(g.completions) for groups in found.values() for g in groups)
         out.append(Shown(found, len(table) - number))
@@ -199,9 +199,9 @@ def gram_facts(run: Run) -> list[dict[str, Any]]:
 def payload(runs: Sequence[Run], shown: Sequence[Shown]) -> dict[str, Any]:
     """What the page's script reads. Numbers are thousandths (log-prob, entropy) or indices, text is a table of strings.
 
-    ``{"strings": [...], "runs": [{"name", "role", "grams": [{"t", "c", "f"}], "steps": [{"step", "groups": [{"id", "prompt",
-    "items": [{"r": reward, "n": length, "t": [string], "l": [..]|null, "e": [..]|null, "a": [values], "i": [index of a],
-    "p": [start, end, gram, ...]}]}]}]}]}``
+    ``{"strings": [...], "runs": [{"name", "role", "grams": [{"t", "c", "f"}], "steps": [{"step", "groups": [{"id",
+    "prompt", "items": [{"r": reward, "n": length, "t": [string], "l": [..]|null, "e": [..]|null, "a": [values],
+    "i": [index of a], "p": [start, end, gram, ...]}]}]}]}]}``
     """
     table: dict[str, int] = {}
 
@@ -210,7 +210,10 @@ def payload(runs: Sequence[Run], shown: Sequence[Shown]) -> dict[str, Any]:
 
     def item(c: Completion) -> dict[str, Any]:
         values: dict[float | None, int] = {}
-        places = [values.setdefault(None if a is None or not np.isfinite(a) else float(f"{a:.4g}"), len(values)) for a in c.advantage]
+        places = [
+            values.setdefault(None if a is None or not np.isfinite(a) else float(f"{a:.4g}"), len(values))
+            for a in c.advantage
+        ]
         return {
             "r": c.reward if np.isfinite(c.reward) else None,
             "n": c.length,
@@ -233,7 +236,9 @@ def payload(runs: Sequence[Run], shown: Sequence[Shown]) -> dict[str, Any]:
             }
             for step, groups in found.steps.items()
         ]
-        out.append({"name": run.name, "role": run.role, "grams": gram_facts(run), "steps": steps, "none": found.why_none})
+        out.append(
+            {"name": run.name, "role": run.role, "grams": gram_facts(run), "steps": steps, "none": found.why_none}
+        )
     return {"runs": out, "strings": list(table)}
 
 

@@ -36,7 +36,9 @@ _COLUMNS = (
     "n_execution",
     *_SUMS,
 )
-_NOT_METHOD = re.compile(r"(^|_)(seeds?|dir|device|port|threads|report_to|run_name|workers)$|^(name|out|path|run|resume_from_checkpoint)$")
+_NOT_METHOD = re.compile(
+    r"(^|_)(seeds?|dir|device|port|threads|report_to|run_name|workers)$|^(name|out|path|run|resume_from_checkpoint)$"
+)
 """Settings that do not make another method of a run: seeds, places, names."""
 
 
@@ -111,7 +113,7 @@ class Run:
     @property
     def baseline(self) -> bool:
         """Whether this run has no planning bonus: plain GRPO, or alpha 0."""
-        return self.setting("estimator") == "grpo" or self.setting("alpha") == 0
+        return bool(self.setting("estimator") == "grpo" or self.setting("alpha") == 0)
 
     @property
     def gram_hash(self) -> str | None:
@@ -130,7 +132,9 @@ def read_runs(paths: Sequence[Path], names: Sequence[str] | None = None) -> list
     if not paths:
         raise ConfigError("there is no run to report on", expected="one run directory or more")
     if names is not None and len(names) != len(paths):
-        raise ConfigError("names and runs do not go together", expected=f"{len(paths)} names", got=f"{len(names)} names")
+        raise ConfigError(
+            "names and runs do not go together", expected=f"{len(paths)} names", got=f"{len(names)} names"
+        )
     shown = _apart([visible(n) for n in names]) if names else _names(paths)
     return _coloured([_read(path, name) for path, name in zip(paths, shown, strict=True)])
 
@@ -171,7 +175,7 @@ def _prompts(reader: RunReader) -> Prompts | None:
     key = step_index.astype(np.int64) * len(names.dictionary) + names.indices.to_numpy()
     groups, row = np.unique(key, return_inverse=True)
     columns["n"] = np.ones(len(table))
-    sums = {name: np.bincount(row, weights=values, minlength=len(groups)) for name, values in columns.items()}
+    sums = {name: np.bincount(row, values, len(groups)).astype(np.float64) for name, values in columns.items()}
     lists, counts = table["gram_ids"].combine_chunks(), table["gram_counts"].combine_chunks()
     gram_row = np.repeat(row, lists.value_lengths().to_numpy())
     order = np.argsort(gram_row, kind="stable")

@@ -29,6 +29,6 @@ def y_limits(panel: Panel) -> tuple[float, float]:
     room = (high - low) * 0.06 or abs(high) * 0.1 or 0.5
     bottom = low if low == 0 else low - room
     top = high + room
-    if panel.unit == "share" and 0 <= low and high <= 1:
+    if panel.unit == "share" and low >= 0 and high <= 1:
         bottom, top = max(0.0, bottom), min(1.0, max(top, 0.02))
     return bottom, top

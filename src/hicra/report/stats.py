@@ -1,7 +1,7 @@
 """Estimates with their noise: bootstrap over prompts, jackknife, Wilson and Newcombe intervals.
 
-    bootstrap       a step's prompts are drawn again with replacement, whole groups at a time (completions of one prompt are
-                    not independent); a statistic is a ratio of sums over the drawn prompts
+    bootstrap       a step's prompts are drawn again with replacement, whole groups at a time (completions of one
+                    prompt are not independent); a statistic is a ratio of sums over the drawn prompts
     jackknife       for entropies, which a bootstrap biases downwards (it repeats grams): leave one prompt out,
                     se^2 = (n-1)/n * sum (theta_-i - mean theta_-i)^2
     Wilson (1927)   (p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)
@@ -153,7 +153,7 @@ def wilson(share: float, n: float) -> Interval:
 
 
 def difference(after: Interval, before: Interval) -> Interval:
-    """after - before of two independent estimates from their intervals (Newcombe's hybrid score where these are Wilson's)."""
+    """after - before of two independent estimates, from their intervals (Newcombe's where these are Wilson's)."""
     value = after.value - before.value
     if after.low is None or after.high is None or before.low is None or before.high is None:
         return Interval(value)
@@ -163,7 +163,7 @@ def difference(after: Interval, before: Interval) -> Interval:
 
 
 def welch(after: Floats, before: Floats) -> Interval:
-    """Difference of the means of two samples of runs (two or more each), Welch's t interval: noise of seeds included."""
+    """Difference of the means of two samples of runs (two or more each) with Welch's t interval over seeds."""
     value = float(after.mean() - before.mean())
     a, b = float(after.var(ddof=1)) / len(after), float(before.var(ddof=1)) / len(before)
     if a + b == 0:

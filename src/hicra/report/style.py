@@ -1,8 +1,8 @@
 """Colours and type: one table for the SVG figures, the page and the README's pictures.
 
-A figure is drawn in the light theme's hex values. In the page every one of them becomes the CSS variable of its role, so the
-same drawing follows the reader's theme. The hues of runs are told apart by the common kinds of colour blindness (blue and
-orange first); no meaning hangs on hue alone (direct labels, dashes, underlines).
+A figure is drawn in the light theme's hex values. In the page every one of them becomes the CSS variable of its role,
+so the same drawing follows the reader's theme. The hues of runs can be told apart with the common kinds of colour
+blindness (blue and orange first); no meaning hangs on hue alone (direct labels, dashes, underlines).
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ _CONTROLS = {*range(0x20), *range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x
 def visible(text: str, limit: int | None = None, *, keep: str = "") -> str:
     """`text` with control and direction characters made visible, cut to `limit` characters.
 
-    A right-to-left override in a run's name would else turn the words around it, and a control character is no valid XML.
+    A right-to-left override in a run's name would else turn the words around it, and control characters break XML.
 
     Args:
         text: anything.
