@@ -1,0 +1,125 @@
+"""Every command and every piece of Python in the README and the docs runs, or names a target that exists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)
+
+ELSEWHERE = {
+    # what runs in CI itself, or in a test of its own (tests/unit/test_lab_demo.py runs the quick demo)
+    "make demo",
+    "make test",
+    "make install",
+    "make bench",
+    "make figures",
+    "make lock",
+}
+
+
+def blocks(language: str) -> list[Any]:
+    found = []
+    for page in PAGES:
+        for i, match in enumerate(FENCE.finditer(page.read_text("utf-8"))):
+            if match[1] == language:
+                found.append(pytest.param(match[2], id=f"{page.name}-{i}"))
+    return found
+
+
+def commands() -> list[Any]:
+    found = {}
+    for block in blocks("bash"):
+        for line in block.values[0].splitlines():
+            command = line.split("  #")[0].strip()
+            if command and not command.startswith("#"):
+                found.setdefault(command, pytest.param(command, id=command))
+    return list(found.values())
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> dict[str, Any]:
+    """What the pages take for granted: a model, a tokenizer, data and a run directory, all tiny and made here."""
+    import torch
+    from datasets import Dataset
+
+    from hicra import GramSet
+    from tests.run_dirs import write_run
+    from tests.tiny_trl import SETTINGS, make_tiny, reward
+
+    folder = tmp_path_factory.mktemp("docs")
+    make_tiny().main(folder / "my-model")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder / "my-model")
+    model = AutoModelForCausalLM.from_pretrained(folder / "my-model")
+    for arm in ("grpo", "hicra"):
+        write_run(folder / "demo" / arm)
+    (folder / "traces.jsonl").write_text('{"problem": "2 + 2?", "solution": "Wait, let me check. So it is 4."}\n' * 3)
+    GramSet.from_grams(["let me check"], name="mine").save(folder / "mine.json")
+    ids = torch.randint(5, 50, (4, 6), generator=torch.Generator().manual_seed(0))
+    settings = {k: v for k, v in SETTINGS.items() if k not in ("loss_type", "scale_rewards")}
+    return {
+        "folder": folder,
+        "names": {
+            "model": model,
+            "tokenizer": tokenizer,
+            "reward": reward,
+            "output_dir": str(folder / "out"),
+            "your_grpo_settings": settings | {"max_steps": 1},
+            "dataset": Dataset.from_dict({"prompt": [f"{i} + 1 =" for i in range(8)]}),
+            "completion_ids": ids,
+            "completion_mask": torch.ones_like(ids),
+            "group_advantages": torch.tensor([0.5, -0.5, 0.25, -0.25]),
+            "logprobs": -torch.rand(4, 6),
+            "entropies": torch.rand(4, 6),
+            "token_ids": ids,
+            "mask": torch.ones_like(ids),
+            "step": 0,
+            "run_dir": str(folder / "demo" / "grpo"),
+            "new_run_dir": str(folder / "new_run"),
+            "paper": GramSet.load("paper"),
+            "completion_rows": [],
+            "rollout_rows": [],
+        },
+    }
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_runs(code: str, world, monkeypatch) -> None:
+    monkeypatch.chdir(world["folder"])
+    exec(compile(code, "<docs>", "exec"), dict(world["names"]))
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_run(command: str, world) -> None:
+    words = shlex.split(command)
+    if words[0] == "make":
+        assert command in ELSEWHERE
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.M)
+        return
+    if words[0] == "pip":
+        assert words[:2] == ["pip", "install"]
+        extras = re.fullmatch(r"hicra(\[(\w+)\])?", words[2])
+        assert extras
+        assert extras[2] is None or re.search(rf"^{extras[2]} = \[", (ROOT / "pyproject.toml").read_text(), re.M)
+        return
+    assert words[0] == "hicra", f"{command}: add a way to run it here"
+    run = subprocess.run(
+        [sys.executable, "-m", "hicra.cli", *words[1:]], cwd=world["folder"], capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stderr + run.stdout
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
