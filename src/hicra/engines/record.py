@@ -131,7 +131,8 @@ def token_pieces(token_ids: list[int], tokenizer: Any) -> list[str]:
         if raw:
             pieces.append(decoder.decode(raw))
         else:  # a special token; what was cut off before it stays a torn character
-            pieces.append(decoder.decode(b"", final=True) + str(tokenizer.convert_ids_to_tokens(token_id) or ""))
+            name = str(tokenizer.convert_ids_to_tokens(token_id) or "")
+            pieces.append(decoder.decode(b"", final=True) + (" " if vocab.lossy else "") + name)
             decoder.reset()
     if pieces:
         pieces[-1] += decoder.decode(b"", final=True)

@@ -174,10 +174,11 @@ class HICRAMixin(ExactResumeMixin):
             self.run_writer.note(self._hicra_step, text)
 
     def _look_at_first_batch(self, planning: Tensor, mask: Tensor) -> None:
-        if self._hicra_looked:
+        tokens = 0 if self._hicra_looked else int(mask.sum())
+        if not tokens:  # a batch may be masked out as a whole, e.g. where all of it is truncated
             return
         self._hicra_looked = True
-        share = float((planning & mask).sum() / mask.sum().clamp(min=1))
+        share = int((planning & mask).sum()) / tokens
         if self.args.process_index == 0 and not _FEW <= share <= _MANY:
             grams, tokenizer = self.credit.grams, self._tokenizer
             name = getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__
