@@ -92,6 +92,6 @@ def _known(name: str, value: str, table: Iterable[str]) -> None:
         raise ConfigError(f"unknown {name}", expected=" | ".join(known), got=repr(value))
 
 
-def _within(name: str, value: float, right: bool, expected: str) -> None:
+def _within(name: str, value: object, right: bool, expected: str) -> None:
     if not right:
         raise ConfigError(f"{name} is out of range", expected=f"{name} {expected}", got=repr(value))

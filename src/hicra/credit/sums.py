@@ -90,14 +90,14 @@ class Sums:
         """
         import torch
 
-        p, e = planning & mask, ~planning & mask
-        zero = mask.sum() * 0
-        counts = (p.sum(), e.sum())
-        entropy = _kinds(entropies, p, e) if entropies is not None else (zero,) * 5
-        logprob = _kinds(logprobs, p, e) if logprobs is not None else (zero,) * 5
+        p = planning & mask
+        n, n_planning = mask.sum(), p.sum()
+        zero = n * 0
+        entropy = _kinds(entropies, p, mask) if entropies is not None else (zero,) * 5
+        logprob = _kinds(logprobs, p, mask) if logprobs is not None else (zero,) * 5
         mass = _mass(before, after, mask) if before is not None and after is not None else (zero, zero)
         exact = _exact(mask.device)
-        scalars = (*counts, *entropy[:4], *logprob[:4], *mass, entropy[4], logprob[4])
+        scalars = (n_planning, n - n_planning, *entropy[:4], *logprob[:4], *mass, entropy[4], logprob[4])
         head = torch.stack([value.to(exact) for value in scalars])
         grams = head.new_zeros(n_grams + 1)  # the last one collects the tokens that start nothing
         if gram_id is not None and begin is not None:
@@ -189,20 +189,26 @@ def _exact(device: torch.device) -> torch.dtype:
 
 
 def _kinds(
-    values: Float[Tensor, " ..."], planning: Bool[Tensor, " ..."], execution: Bool[Tensor, " ..."]
+    values: Float[Tensor, " ..."], planning: Bool[Tensor, " ..."], mask: Bool[Tensor, " ..."]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Sum over planning and over execution tokens, how many went into each, and how many were not finite."""
-    finite = values.detach().isfinite()
-    exact = values.detach().to(_exact(values.device))
-    p, e = planning & finite, execution & finite
-    left_out = ((planning | execution) & ~finite).sum()
-    return exact.where(p, 0.0).sum(), exact.where(e, 0.0).sum(), p.sum(), e.sum(), left_out
+    """Sum over planning and over execution tokens, how many went into each, and how many were not finite.
+
+    Sums in double precision over values in their own: no wide copy of the batch.
+    """
+    exact = _exact(values.device)
+    values = values.detach()
+    used = mask & values.isfinite()
+    used_planning = used & planning
+    inside = values.where(used, 0.0)
+    total, total_planning = inside.sum(dtype=exact), inside.where(used_planning, 0.0).sum(dtype=exact)
+    n, n_planning = used.sum(), used_planning.sum()
+    return total_planning, total - total_planning, n_planning, n - n_planning, mask.sum() - n
 
 
 def _mass(
     before: Float[Tensor, " ..."], after: Float[Tensor, " ..."], mask: Bool[Tensor, " ..."]
 ) -> tuple[Tensor, Tensor]:
-    """Sum of (A' - A), and of |A|, over the tokens of the mask."""
+    """Sum of (A' - A), and of |A|, over the tokens of the mask; a row of one stands for all its tokens."""
     exact = _exact(mask.device)
-    a, b = before.to(exact), after.to(exact)
-    return (b - a).where(mask, 0.0).sum(), a.abs().where(mask, 0.0).sum()
+    added = (after.float() - before.float()).where(mask, 0.0).sum(dtype=exact)
+    return added, before.abs().where(mask, 0.0).sum(dtype=exact)
