@@ -1,4 +1,4 @@
-"""The report in a real browser: hostile text does nothing, tokens can be read by mouse, finger and keyboard, phones fit."""
+"""The report in a real browser: hostile text does nothing, tokens can be read by mouse, finger and keys, phones fit."""
 
 from __future__ import annotations
 

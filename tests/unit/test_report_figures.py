@@ -150,6 +150,31 @@ def test_evaluation_intervals_are_wilsons_or_the_runs_own(tmp_path: Path) -> Non
     assert curve.low.tolist() == pytest.approx([0.2553, 0.3], abs=5e-5)
 
 
+def test_samples_of_a_problem_are_not_taken_as_independent(tmp_path: Path) -> None:
+    writer = RunWriter.create(tmp_path / "run", config={}, seeds={})
+    writer.eval(0, {"accuracy": 0.5, "n": 400, "n_items": 100})
+    writer.commit(1, {"reward": 0.1})
+    figure = build_figures(read_runs([tmp_path / "run"]))[0]
+    (curve,) = panels_of([figure])["held-out"].curves
+    assert curve.low is not None
+    assert curve.low[0] == pytest.approx(0.4038, abs=5e-5)  # Wilson, 50 of 100
+    assert figure.remarks == ()
+
+
+def test_independence_that_is_assumed_is_said(pair: list[Path]) -> None:
+    (remark,) = build_figures(read_runs(pair))[0].remarks
+    assert "Wilson's for 400 independent trials" in remark
+
+
+def test_evaluations_without_accuracy_show_their_reward(tmp_path: Path) -> None:
+    writer = RunWriter.create(tmp_path / "run", config={}, seeds={})
+    writer.commit(1, {"reward": 0.1})
+    writer.eval(1, {"reward": 0.7, "length": 12.0})
+    panels = panels_of(build_figures(read_runs([tmp_path / "run"])))
+    assert panels["held-out"].title == "Held-out reward"
+    assert panels["held-out"].curves[0].raw.tolist() == [0.7]
+
+
 def test_different_gram_sets_are_named(tmp_path: Path) -> None:
     paths = [
         make_run(tmp_path / "a", steps=3),
@@ -169,6 +194,7 @@ def test_tables(pair: list[Path]) -> None:
     runs = read_runs(pair)
     rows = {row.name: row for row in run_rows(runs)}
     assert rows["Method"].cells == ("grpo", "hicra")
+    assert rows["Model"].cells[0] == "lab llama, 288 k parameters"
     assert rows["alpha"].cells == ("0", "0.2")
     assert rows["Steps"].cells == ("20", "20")
     assert rows["Model"].same
@@ -183,6 +209,16 @@ def test_names_of_runs(tmp_path: Path) -> None:
     assert [r.name for r in read_runs([a, b])] == ["one/run", "two/run"]
     assert [r.name for r in read_runs([a, a])] == ["run", "run (2)"]
     assert [r.name for r in read_runs([a, b], ["x", "x"])] == ["x", "x (2)"]
+
+
+def test_observing_is_grpo(tmp_path: Path) -> None:
+    config = {"trainer": {"alpha": 0.0, "grams": "x"}, "credit": {"estimator": "hicra"}, "model": {"layers": 2}}
+    RunWriter.create(tmp_path / "run", config=config, seeds={}).commit(1, {"reward": 0.5})
+    runs = read_runs([tmp_path / "run"])
+    assert runs[0].role == "baseline"
+    rows = {row.name: row.cells for row in run_rows(runs)}
+    assert rows["Method"] == ("grpo (alpha 0, observed)",)
+    assert "Model" not in rows  # a table of settings is no name
 
 
 def test_bad_input(tmp_path: Path) -> None:

@@ -29,7 +29,6 @@ class Row:
 
 _SETTINGS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Model", ("model", "model_name_or_path", "model_id", "base_model")),
-    ("Method", ("estimator",)),
     ("alpha", ("alpha",)),
     ("alpha schedule", ("alpha_schedule",)),
     ("Completions a prompt", ("num_generations", "group_size")),
@@ -40,7 +39,8 @@ _SETTINGS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 def run_rows(runs: Sequence[Run]) -> list[Row]:
     """What was run: model, method, alpha, grams, steps, seeds, versions. Rows that no run knows are left out."""
-    rows = [_row(runs, name, lambda run, keys=keys: run.setting(*keys)) for name, keys in _SETTINGS]  # type: ignore[misc]
+    rows = [_row(runs, "Method", _method)]
+    rows += [_row(runs, name, lambda run, keys=keys: run.setting(*keys)) for name, keys in _SETTINGS]  # type: ignore[misc]
     rows += [
         _row(runs, "Gram set", _gram_set),
         _row(runs, "Steps", _steps),
@@ -64,6 +64,11 @@ def _cell(value: Any) -> str:
     if value is None or value == "":
         return "–"
     return visible(f"{value:g}" if isinstance(value, float) else str(value), 120)
+
+
+def _method(run: Run) -> Any:
+    estimator = run.setting("estimator")
+    return "grpo (alpha 0, observed)" if run.baseline and estimator not in (None, "grpo") else estimator
 
 
 def _gram_set(run: Run) -> str | None:

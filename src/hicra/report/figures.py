@@ -105,25 +105,39 @@ def _accuracy(runs: Sequence[Run]) -> Figure:
     name = "Training accuracy" if binary else "Training reward"
     unit = "share" if binary else ""
     train = panel(runs, "reward", name, unit, lambda i, r: q.per_completion(i, r, "reward", "accuracy", "reward"))
-    panels = [train]
-    if any(run.evals for run in runs):
-        panels.append(
-            panel(
-                runs,
-                "held-out",
-                "Held-out accuracy",
-                "share",
-                lambda i, r: q.evaluated(i, r, "accuracy", share=True),
-                points=True,
-            )
+    panels = [train, *_held_out(runs)]
+    lead = f"{'How often the policy is right' if binary else 'The mean reward'} on the prompts it trains on"
+    if len(panels) == 1:
+        lead += ". There are no evaluations, so nothing is said about problems it has not seen."
+        return Figure("accuracy", "Accuracy" if binary else "Reward", lead, tuple(panels))
+    accuracy = panels[1].unit == "share"
+    known = "on problems it never sees in training" if binary or not accuracy else "how often it is right on problems it never sees"
+    trials = [c.trials[np.isfinite(c.trials)] for c in panels[1].curves if c.trials is not None]
+    remarks: tuple[str, ...] = ()
+    if accuracy and any(len(t) for t in trials):
+        n = sorted({int(t) for ts in trials for t in ts})
+        shown = f"{n[0]:,}" if len(n) == 1 else f"{n[0]:,} to {n[-1]:,}"
+        remarks = (
+            f"Held-out intervals are Wilson's for {shown} independent trials. Several samples of one problem are not "
+            "independent: if there are any among them, the intervals are too narrow.",
         )
-    lead = (
-        "How often the policy is right: on the prompts it trains on, and on problems it never sees in training."
-        if len(panels) > 1
-        else f"{'How often the policy is right' if binary else 'The mean reward'} on the prompts it trains on. "
-        "There are no evaluations, so nothing is said about problems it has not seen."
+    return Figure(
+        "accuracy", "Accuracy" if accuracy or binary else "Reward", f"{lead}, and {known}.", tuple(panels), remarks
     )
-    return Figure("accuracy", "Accuracy" if binary else "Reward", lead, tuple(panels))
+
+
+def _held_out(runs: Sequence[Run]) -> list[Panel]:
+    """Accuracy of evaluations; their reward where no run has an accuracy; nothing where there are no evaluations."""
+    if not any(run.evals for run in runs):
+        return []
+
+    def one(name: str, title: str, unit: str) -> Panel:
+        share = unit == "share"
+        return panel(runs, "held-out", title, unit, lambda i, r: q.evaluated(i, r, name, share=share), points=True)
+
+    accuracy = one("accuracy", "Held-out accuracy", "share")
+    reward = accuracy if accuracy.curves else one("reward", "Held-out reward", "")
+    return [reward if reward.curves else accuracy]
 
 
 def _length(runs: Sequence[Run]) -> Figure:
@@ -250,8 +264,11 @@ def _planning(runs: Sequence[Run]) -> Figure:
 
 _MOVES = (
     ("approach_entropy_bits", "Entropy of the approaches tried", "bits", False),
+    ("first_approach_entropy_bits", "Entropy of the approach tried first", "bits", False),
     ("semantic_entropy_bits", "Semantic entropy of grams, held-out", "bits", False),
+    ("semantic_entropy_rarefied_bits", "The same at equal counts", "bits", False),
     ("execution_error", "Execution errors", "share", False),
+    ("attempts", "Attempts in a completion", "", False),
     ("length", "Length, held-out", "tokens", False),
     ("truncated", "Cut off, held-out", "share", True),
 )

@@ -12,7 +12,7 @@ Where a run kept its completions, noise comes from resampling prompts; else the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,8 @@ class Curve:
         line: (S,) what is drawn: `raw` smoothed over a few steps.
         low, high: (S,) 95 % band of `line`, None where noise is unknown.
         estimate: `raw` and its replicates, for comparisons.
-        trials: (S,) number of trials behind a share of independent items (evaluations), else None.
+        trials: of evaluations, (S,) the number of trials of a Wilson interval that took completions as independent, NaN
+            where there is no such interval; None for training.
     """
 
     run: int
@@ -134,7 +135,11 @@ def logged(index: int, run: Run, *names: str) -> Curve | str:
 
 
 def evaluated(index: int, run: Run, name: str, *, share: bool) -> Curve | str:
-    """An evaluation's metric. A share of n items gets Wilson's interval, or the run's ``NAME_low``, ``NAME_high``."""
+    """An evaluation's metric, with the run's own interval (``NAME_low``, ``NAME_high``) or, for a share, Wilson's.
+
+    Trials are the ``n_items`` of the evaluation where it says so (samples of one problem are not independent; to count
+    problems is on the safe side), else its ``n``.
+    """
     rows = [e for e in run.evals if _number(e.get(name))]
     if not rows:
         return f"{run.name} has no {name.replace('_', ' ')} in its evaluations"
@@ -145,11 +150,16 @@ def evaluated(index: int, run: Run, name: str, *, share: bool) -> Curve | str:
     for i, row in enumerate(rows):
         if _number(row.get(f"{name}_low")) and _number(row.get(f"{name}_high")):
             low[i], high[i] = row[f"{name}_low"], row[f"{name}_high"]
-        elif share and _number(row.get("n")) and row["n"] >= 1 and 0 <= value[i] <= 1:
-            found = wilson(float(value[i]), float(row["n"]))
-            low[i], high[i], trials[i] = found.low, found.high, row["n"]
+        elif share and 0 <= value[i] <= 1 and (n := _trials(row)) is not None:
+            found = wilson(float(value[i]), n)
+            low[i], high[i] = found.low, found.high
+            trials[i] = np.nan if "n_items" in row else n
     known = bool(np.isfinite(low).any())
     return Curve(index, x, value, value, low if known else None, high if known else None, Estimate(value), trials)
+
+
+def _trials(row: Mapping[str, Any]) -> float | None:
+    return next((float(row[k]) for k in ("n_items", "n") if _number(row.get(k)) and row[k] >= 1), None)
 
 
 def _number(value: Any) -> bool:

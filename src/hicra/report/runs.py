@@ -37,9 +37,9 @@ _COLUMNS = (
     *_SUMS,
 )
 _NOT_METHOD = re.compile(
-    r"(^|_)(seeds?|dir|device|port|threads|report_to|run_name|workers)$|^(name|out|path|run|resume_from_checkpoint)$"
+    r"(^|_)(seeds?|dir|device|port|threads|report_to|run_name|workers)$|^(name|out|path|run|grams|resume_from_checkpoint)$"
 )
-"""Settings that do not make another method of a run: seeds, places, names."""
+"""Settings that do not make another method of a run: seeds, places, names (of grams, the hash counts)."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Run:
     notes: Sequence[tuple[int, str]] = field(default=())
 
     def setting(self, *names: str) -> Any:
-        """The first of `names` found in the config, at whatever depth; None if there is none."""
+        """The first of `names` that the config gives a number, a text or a flag, at whatever depth; else None."""
         for name in names:
             found = _find(self.meta.get("config") or {}, name)
             if found is not None:
@@ -186,7 +186,7 @@ def _prompts(reader: RunReader) -> Prompts | None:
         gram_row=gram_row[order],
         gram_id=lists.flatten().to_numpy().astype(np.int64)[order],
         gram_count=counts.flatten().to_numpy().astype(np.int64)[order],
-        binary=bool(np.isin(columns["reward"], (0.0, 1.0)).all()),
+        binary=bool(np.isin(columns["reward"][np.isfinite(columns["reward"])], (0.0, 1.0)).all()),
     )
 
 
@@ -247,7 +247,7 @@ def _method(run: Run) -> str | None:
 def _find(tree: Any, name: str) -> Any:
     if not isinstance(tree, Mapping):
         return None
-    if tree.get(name) is not None:
+    if isinstance(tree.get(name), str | int | float):
         return tree[name]
     for value in tree.values():
         found = _find(value, name)
