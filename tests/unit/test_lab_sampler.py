@@ -19,10 +19,17 @@ def tiny(seed: int = 0, **changes: Any) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     options: dict[str, Any] = {
-        "vocab_size": VOCAB, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 4, "max_position_embeddings": 128, "initializer_range": 0.15, "tie_word_embeddings": True,
+        "vocab_size": VOCAB,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 128,
+        "initializer_range": 0.15,
+        "tie_word_embeddings": True,
         "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0},
-    }  # fmt: skip
+    }
     torch.manual_seed(seed)
     model = LlamaForCausalLM(LlamaConfig(**{**options, **changes})).eval()
     with torch.no_grad():  # norms of a fresh model are all ones: folding them in wrongly would not show

@@ -112,8 +112,8 @@ def _words(
         better = "HICRA's" if difference.mean > 0 else "GRPO's"
         words.append(f"HICRA minus GRPO: {difference}: {better} model is the better one on problems like these.")
     words.append(
-        f"That interval is about problems, for these two models. This is one training run of each "
-        f"(seed {settings.seed}): training-run noise is larger than this, so it does not say yet which method is better."
+        "That interval is about problems, for these two models. This is one training run of each "
+        f"(seed {settings.seed}): training-run noise is larger than this, so it cannot say which method is better."
     )
     return words
 

@@ -20,6 +20,7 @@ from hicra.lab.layout import Layout
 from hicra.lab.settings import ARMS, LabSettings
 
 _POLL_SECONDS = 0.3
+_ARM = "hicra.lab.arm"
 
 
 class Watcher(Protocol):
@@ -128,7 +129,7 @@ def _start(layout: Layout, arm: str) -> subprocess.Popen[bytes]:
     offline = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     with log.open("ab") as file:
         return subprocess.Popen(
-            [sys.executable, "-m", "hicra.lab.arm", str(layout.root.resolve()), arm],
+            [sys.executable, "-m", _ARM, str(layout.root.resolve()), arm],
             env={**os.environ, **one_thread, **offline},
             stdin=subprocess.DEVNULL,
             stdout=file,

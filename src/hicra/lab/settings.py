@@ -80,20 +80,21 @@ class LabSettings:
 
     @classmethod
     def quick(cls, seed: int = 0) -> LabSettings:
-        """The smallest experiment that goes through every station: for tests; it learns next to nothing."""
+        """The smallest experiment that goes through every station: in an easy world and for a few steps."""
         return cls(
-            model=ModelSize(width=48, layers=2, heads=2, feed_forward=96),
-            warm_start=WarmStart(samples=6_000),
+            world=World(largest=5, approaches=3),
+            model=ModelSize(width=64, layers=2, heads=4, feed_forward=128),
+            warm_start=WarmStart(samples=8_000),
             training=Training(
-                steps=6,
-                prompts=4,
+                steps=8,
+                prompts=8,
                 group_size=4,
                 max_tokens=96,
                 soft_tokens=24,
-                eval_every=3,
-                eval_samples=1,
+                eval_every=4,
+                eval_samples=2,
                 eval_problems=48,
-                save_every=3,
+                save_every=4,
             ),
             seed=seed,
         )

@@ -1,0 +1,113 @@
+"""Experiments in a folder: they go on where they were stopped, keep a fitting warm start, and mix with nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hicra.errors import ConfigError, HicraError
+from hicra.lab.experiment import prepare, run_experiment
+from hicra.lab.layout import Layout
+from hicra.lab.model import ModelSize
+from hicra.lab.settings import LabSettings, Training
+from hicra.lab.warmstart import WarmStart
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("trl")
+
+SETTINGS = LabSettings(
+    model=ModelSize(width=32, layers=1, heads=2, feed_forward=48),
+    warm_start=WarmStart(samples=64),
+    training=Training(
+        steps=4,
+        prompts=2,
+        group_size=2,
+        max_tokens=24,
+        soft_tokens=24,
+        eval_every=2,
+        eval_samples=1,
+        eval_problems=4,
+        save_every=2,
+    ),
+)
+
+
+class Watcher:
+    """Counts batches of the warm start, and stops the experiment once an arm has come to `stop_at`."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.stop_at, self.batches = stop_at, 0
+        self.seen: dict[str, int] = {}
+
+    def warm_start(self, done: int, total: int, loss: float) -> None:
+        self.batches += loss == loss
+
+    def arm(self, arm: str, step: int, total: int, metrics: dict[str, Any], evals: list[dict[str, Any]]) -> None:
+        self.seen[arm] = step
+        if self.stop_at is not None and step >= self.stop_at:
+            raise KeyboardInterrupt
+
+
+def test_a_stopped_experiment_goes_on(tmp_path: Path) -> None:
+    from hicra.traces.rundir import RunReader
+
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(tmp_path, SETTINGS, watcher=(first := Watcher(stop_at=2)))
+    assert first.batches == 2
+    layout = run_experiment(tmp_path, SETTINGS, watcher=(second := Watcher()))
+    assert second.batches == 0, "the warm start was kept"
+    assert second.seen == {"grpo": 4, "hicra": 4}
+    for arm in ("grpo", "hicra"):
+        run = RunReader(layout.run(arm))
+        assert run.steps == [1, 2, 3, 4]
+        assert [found["step"] for found in run.evals()] == [0, 2, 4]
+        assert run.meta["config"]["arm"] == arm
+        assert layout.finished(arm)
+        assert not layout.checkpoints(arm).exists()
+        assert not list(layout.model(arm).glob("*.bin")), "models are safetensors"
+    start = {arm: RunReader(layout.run(arm)).evals()[0] for arm in ("grpo", "hicra")}
+    assert start["grpo"] == start["hicra"], "both arms begin with the same model and are judged alike"
+
+    before = layout.run("grpo").joinpath("metrics.jsonl").read_bytes()
+    run_experiment(tmp_path, SETTINGS)  # finished: nothing to do
+    assert layout.run("grpo").joinpath("metrics.jsonl").read_bytes() == before
+    with pytest.raises(ConfigError, match="other settings"):
+        run_experiment(tmp_path, replace(SETTINGS, seed=1))
+
+
+def test_a_warm_start_is_made_once(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    prepare(layout, SETTINGS, first := Watcher())
+    weights = layout.warm_start.joinpath("model.safetensors").read_bytes()
+    prepare(layout, replace(SETTINGS, seed=5), second := Watcher())
+    assert (first.batches, second.batches) == (2, 0)
+    assert layout.warm_start.joinpath("model.safetensors").read_bytes() == weights
+    prepare(layout, replace(SETTINGS, warm_start=WarmStart(samples=96)), third := Watcher())
+    assert third.batches == 3
+
+
+def test_what_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "grpo").mkdir()
+    (tmp_path / "grpo" / "precious").write_text("x")
+    with pytest.raises(ConfigError, match="not the lab's"):
+        run_experiment(tmp_path, SETTINGS)
+    assert (tmp_path / "grpo" / "precious").exists()
+
+
+def test_a_failing_arm_shows_the_end_of_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hicra.lab import experiment
+
+    monkeypatch.setattr(experiment, "_ARM", "no.such.module")
+    with pytest.raises(HicraError, match=r"(?s)run ended with exit code.*no\.such"):
+        run_experiment(tmp_path, SETTINGS)
+
+
+def test_settings_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no experiment"):
+        Layout(tmp_path).load_settings()
+    (tmp_path / "experiment.json").write_text("[]")
+    with pytest.raises(ConfigError, match="JSON object"):
+        Layout(tmp_path).load_settings()
