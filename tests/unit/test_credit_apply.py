@@ -236,6 +236,10 @@ def test_observe() -> None:
     assert metrics["added_mass_share"] == pytest.approx((8 * 0.2 + 14 * 0.1) / total)
     # grams in order of text: "but wait" twice (adjacent), "let me see" once
     assert sums.gram_counts.tolist() == [2, 1]
+    # a narrower mask, e.g. without truncated completions: only what lies inside counts
+    narrow = mask.clone()
+    narrow[1] = 0
+    assert c.observe(labels, narrow).gram_counts.tolist() == [0, 1]
     # observe mode: advantages untouched, no mass
     assert c.observe(labels, mask, None, None, A, A).metrics()["added_mass"] == 0
 
