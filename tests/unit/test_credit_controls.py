@@ -104,7 +104,7 @@ def test_random_mask_keeps_number_and_lengths() -> None:
         runs = sorted(len(run) for run in "".join("01"[int(x)] for x in got[1]).split("0") if run)
         assert runs in ([2, 2], [4])
     apart = [got for got in masks if "1111" not in "".join("01"[int(x)] for x in got[1])]
-    assert len(apart) > 100  # of eight items (two occurrences, six tokens) these two are neighbours in a quarter of orders
+    assert len(apart) > 100  # the two are neighbours in a quarter of the orders of eight items
     assert torch.equal(masks[7], random_mask(planning, begin, mask, ids, step=7))
     assert not torch.equal(masks[7], random_mask(planning, begin, mask, ids, seed=1, step=7))
 
