@@ -52,7 +52,7 @@ def world(tmp_path_factory) -> dict[str, Any]:
     from datasets import Dataset
 
     from hicra import GramSet
-    from tests.run_dirs import write_run
+    from tests.run_dirs import make_run
     from tests.tiny_trl import SETTINGS, make_tiny, reward
 
     folder = tmp_path_factory.mktemp("docs")
@@ -62,7 +62,7 @@ def world(tmp_path_factory) -> dict[str, Any]:
     tokenizer = AutoTokenizer.from_pretrained(folder / "my-model")
     model = AutoModelForCausalLM.from_pretrained(folder / "my-model")
     for arm in ("grpo", "hicra"):
-        write_run(folder / "demo" / arm)
+        make_run(folder / "demo" / arm, steps=3)
     (folder / "traces.jsonl").write_text('{"problem": "2 + 2?", "solution": "Wait, let me check. So it is 4."}\n' * 3)
     GramSet.from_grams(["let me check"], name="mine").save(folder / "mine.json")
     ids = torch.randint(5, 50, (4, 6), generator=torch.Generator().manual_seed(0))
@@ -114,7 +114,11 @@ def test_commands_run(command: str, world) -> None:
         return
     assert words[0] == "hicra", f"{command}: add a way to run it here"
     run = subprocess.run(
-        [sys.executable, "-m", "hicra.cli", *words[1:]], cwd=world["folder"], capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "hicra.cli", *words[1:]],
+        cwd=world["folder"],
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert run.returncode == 0, run.stderr + run.stdout
 

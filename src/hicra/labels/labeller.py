@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hicra.errors import ConfigError, DataError
+from hicra import DEFAULT_GRAMS
+from hicra.errors import ConfigError, DataError, require
 from hicra.grams.gramset import GramSet
 from hicra.grams.text import TEXT_VERSION, text_rules
 from hicra.labels.automaton import Automaton, build
@@ -70,7 +71,7 @@ class Labeller:
         ConfigError: the tokenizer is of a kind whose bytes are not known.
     """
 
-    def __init__(self, grams: GramSet | str = "paper", tokenizer: Any = None) -> None:
+    def __init__(self, grams: GramSet | str = DEFAULT_GRAMS, tokenizer: Any = None) -> None:
         self.grams = grams if isinstance(grams, GramSet) else GramSet.load(grams)
         if self.grams.text_version != TEXT_VERSION:
             raise DataError(
@@ -80,8 +81,6 @@ class Labeller:
                 mend="mine it again with this version of hicra",
             )
         if isinstance(tokenizer, str):
-            from hicra.errors import require
-
             tokenizer = require("transformers", "train").AutoTokenizer.from_pretrained(tokenizer)
         self._machine = None if tokenizer is None else _Machine(self.grams, vocab_of(tokenizer))
         self._text_machine: _Machine | None = None
@@ -143,7 +142,7 @@ class Labeller:
             raise DataError("token_ids have too many dimensions", expected="(T,) or (B, T)", got=str(ids.shape))
         found, _ = machine.run(ids.reshape(-1), bounds, keep.reshape(-1))
         parts: list[Any] = [part.reshape(ids.shape) for part in found]
-        if hasattr(token_ids, "device") and not isinstance(token_ids, np.ndarray):
+        if hasattr(token_ids, "detach"):
             import torch
 
             parts = [torch.from_numpy(part).to(token_ids.device) for part in parts]
