@@ -111,7 +111,11 @@ def _accuracy(runs: Sequence[Run]) -> Figure:
         lead += ". There are no evaluations, so nothing is said about problems it has not seen."
         return Figure("accuracy", "Accuracy" if binary else "Reward", lead, tuple(panels))
     accuracy = panels[1].unit == "share"
-    known = "on problems it never sees in training" if binary or not accuracy else "how often it is right on problems it never sees"
+    known = (
+        "on problems it never sees in training"
+        if binary or not accuracy
+        else "how often it is right on problems it never sees"
+    )
     trials = [c.trials[np.isfinite(c.trials)] for c in panels[1].curves if c.trials is not None]
     remarks: tuple[str, ...] = ()
     if accuracy and any(len(t) for t in trials):

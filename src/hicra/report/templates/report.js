@@ -66,7 +66,7 @@
         dot.setAttribute("class", `c-${data.runs[c.run].role}`);
         for (const [k, v] of Object.entries({ cx: x, cy: py(drawn), r: 4 })) dot.setAttribute(k, v);
         cursor.append(dot);
-        const noise = c.low && c.low[j] !== null ? ` (${withUnit(c.low[j], panel.unit)} to ${withUnit(c.high[j], panel.unit)})` : "";
+        const noise = c.low && c.low[j] !== null ? ` (${number(panel.unit === "share" ? 100 * c.low[j] : c.low[j])} to ${withUnit(c.high[j], panel.unit)})` : "";
         const single = c.line ? `, this step ${withUnit(c.y[j], panel.unit)}` : "";
         tip.append(el("p", "", el("span", "", swatch(c.run), bdi(data.runs[c.run].name)), el("span", "", el("b", "", withUnit(drawn, panel.unit)), el("small", "", noise + single))));
       }
