@@ -149,7 +149,7 @@ def test_every_figure_says_something(page: str) -> None:
 def test_completions_are_carried_whole(pair: list[Path]) -> None:
     runs = read_runs(pair)
     shown = select(runs)
-    assert list(shown[0].steps) == [1, 4, 6, 9, 12]
+    assert list(shown[0].steps) == [1, 4, 7, 9, 12]
     assert all(len(g.completions) == 4 for groups in shown[0].steps.values() for g in groups)
     number = sum(len(g.completions) for groups in shown[0].steps.values() for g in groups)
     assert number + shown[0].left_out == 12 * 2 * 4

@@ -193,8 +193,8 @@ def noise_words(runs: Sequence[Run]) -> str:
     seeds = {m: len([r for r in runs if r.method == m]) for m in dict.fromkeys(r.method for r in runs)}
     cover = (
         "Bands and intervals are 95 %. In training they come from resampling the prompts of each step; "
-        "in evaluations they are Wilson's, or what the run wrote. Differences are taken as between independent samples, "
-        "which is on the safe side where runs share their problems."
+        "in evaluations they are Wilson's, or what the run wrote. Differences are taken as between independent "
+        "samples, which is on the safe side where runs share their problems."
     )
     if min(seeds.values()) > 1:
         noise = "There are several seeds of each method: comparisons between methods include the noise of seeds."
