@@ -16,4 +16,4 @@ from hicra import _shapes
 
 _shapes.CHECKED = True
 # the tensor algorithms; elsewhere annotations name things that only a type checker imports
-install_import_hook("hicra.credit", "tests.typecheck.check")
+install_import_hook("hicra.credit", "tests.check")

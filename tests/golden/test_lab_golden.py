@@ -99,4 +99,5 @@ def test_it_shows_something(observed: dict[str, Any]) -> None:
     assert min(hicra["added_mass"]) > 0
     first = slice(0, 12)
     assert grpo["length"][first] == hicra["length"][first], "the first step starts from the same model and draws"
-    assert grpo["length"] != hicra["length"], "then the arms part"
+    assert grpo["logprob_planning"][0] == hicra["logprob_planning"][0]
+    assert grpo["logprob_planning"][2] != hicra["logprob_planning"][2], "then the arms part"
