@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from hicra.engines.generation import Generation
-from hicra.labels.vocab import vocab_of
+from hicra.labels.vocab import Vocab
 
 Row = dict[str, Any]
 
@@ -49,7 +49,7 @@ def groups_to_keep(generations: list[Generation], group_size: int, groups_each: 
 
 
 def rows_of(
-    generation: Generation, *, step: int, rank: int, keep: set[int], tokenizer: Any
+    generation: Generation, *, step: int, rank: int, keep: set[int], text: TokenText
 ) -> tuple[list[Row], list[Row]]:
     """Completion rows (all B) and rollout rows (those in the groups to keep) of one complete generation."""
     order = torch.cat([p.rows for p in generation.passes]).cpu()
@@ -79,10 +79,10 @@ def rows_of(
             }
         )
     chosen = [i for i in range(len(generation)) if generation.groups[i] in keep]
-    return completions, _rollouts(generation, chosen, step, rank, tokenizer) if chosen else []
+    return completions, _rollouts(generation, chosen, step, rank, text) if chosen else []
 
 
-def _rollouts(generation: Generation, chosen: list[int], step: int, rank: int, tokenizer: Any) -> list[Row]:
+def _rollouts(generation: Generation, chosen: list[int], step: int, rank: int, text: TokenText) -> list[Row]:
     mask = generation.mask.cpu().numpy()
     planning = (generation.labels.mask & generation.mask).cpu().numpy()
     gram_id, begin = generation.labels.gram_id.cpu().numpy(), generation.labels.begin.cpu().numpy()
@@ -102,8 +102,8 @@ def _rollouts(generation: Generation, chosen: list[int], step: int, rank: int, t
         out.append(
             _key(generation, i, step, rank)
             | {
-                "prompt": tokenizer.decode(prompt_ids[i][prompt_mask[i].bool()].tolist()),
-                "completion": "".join(pieces := token_pieces(ids, tokenizer)),
+                "prompt": text.prompt(prompt_ids[i][prompt_mask[i].bool()].tolist()),
+                "completion": "".join(pieces := text.pieces(ids)),
                 "token_ids": ids,
                 "token_text": pieces,
                 "logprob": _where(carries, logprob[i, :length]),
@@ -117,28 +117,44 @@ def _rollouts(generation: Generation, chosen: list[int], step: int, rank: int, t
     return out
 
 
-def token_pieces(token_ids: list[int], tokenizer: Any) -> list[str]:
-    """Text of each token; joined, they are the text of all.
+class TokenText:
+    """Token ids as text.
 
-    A character that is split over tokens stands at the token that completes it; bytes that are no UTF-8 become U+FFFD.
-    Special tokens show their names.
+    Args:
+        tokenizer: names special tokens and decodes prompts.
+        vocab: its bytes.
     """
-    vocab = vocab_of(tokenizer)
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    pieces: list[str] = []
-    for token_id in token_ids:
-        raw = vocab[token_id] if 0 <= token_id < len(vocab) else b""
-        if raw:
-            pieces.append(decoder.decode(raw))
-        else:  # a special token; what was cut off before it stays a torn character
-            name = str(tokenizer.convert_ids_to_tokens(token_id) or "")
-            pieces.append(decoder.decode(b"", final=True) + (" " if vocab.lossy else "") + name)
-            decoder.reset()
-    if pieces:
-        pieces[-1] += decoder.decode(b"", final=True)
-    if vocab.lossy and pieces:  # these vocabularies put a space before every word, also before the first
-        pieces[0] = pieces[0].removeprefix(" ")
-    return pieces
+
+    def __init__(self, tokenizer: Any, vocab: Vocab) -> None:
+        self.tokenizer, self._lossy = tokenizer, vocab.lossy
+        self._bytes, self._offset = vocab.data.tobytes(), vocab.offset.tolist()
+
+    def prompt(self, token_ids: list[int]) -> str:
+        """A prompt as the model saw it, special tokens included."""
+        return str(self.tokenizer.decode(token_ids))
+
+    def pieces(self, token_ids: list[int]) -> list[str]:
+        """Text of each token; joined, they are the text of all.
+
+        A character that is split over tokens stands at the token that completes it; bytes that are no UTF-8 become
+        U+FFFD. Special tokens show their names.
+        """
+        data, offset, known = self._bytes, self._offset, len(self._offset) - 1
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        pieces: list[str] = []
+        for token_id in token_ids:
+            raw = data[offset[token_id] : offset[token_id + 1]] if 0 <= token_id < known else b""
+            if raw:
+                pieces.append(decoder.decode(raw))
+            else:  # a special token; what was cut off before it stays a torn character
+                name = str(self.tokenizer.convert_ids_to_tokens(token_id) or "")
+                pieces.append(decoder.decode(b"", final=True) + (" " if self._lossy else "") + name)
+                decoder.reset()
+        if pieces:
+            pieces[-1] += decoder.decode(b"", final=True)
+            if self._lossy:  # these vocabularies put a space before every word, also before the first
+                pieces[0] = pieces[0].removeprefix(" ")
+        return pieces
 
 
 def _key(generation: Generation, i: int, step: int, rank: int) -> Row:

@@ -33,7 +33,7 @@ from hicra.credit.apply import HicraCredit
 from hicra.engines.generation import ROW, Generation
 from hicra.engines.meter import Meter, flat_name
 from hicra.engines.notice import HicraWarning
-from hicra.engines.record import groups_to_keep, prompt_name, rows_of
+from hicra.engines.record import TokenText, groups_to_keep, prompt_name, rows_of
 from hicra.engines.rewards import checked, completion_text
 from hicra.engines.trl_config import HICRAConfig
 from hicra.engines.trl_resume import ExactResumeMixin
@@ -89,6 +89,7 @@ class HICRAMixin(ExactResumeMixin):
             function if isinstance(function, torch.nn.Module) else checked(function, name, lambda: self._hicra_step)
             for function, name in zip(functions, self.reward_func_names, strict=True)
         ]
+        self._hicra_text = TokenText(self._tokenizer, self.credit.labeller.vocab)
         self._hicra_meters = {mode: Meter(self.credit.grams) for mode in ("train", "eval")}
         self._hicra_scored: dict[str, Any] = {}  # of the batch that is being scored
         self._hicra_generations: dict[str, Generation] = {}  # the newest of each mode
@@ -271,7 +272,7 @@ class HICRAMixin(ExactResumeMixin):
         rank, group_size = self.args.process_index, self.num_generations
         groups_each = len(complete[0]) * self.args.world_size // group_size if complete else 0
         keep = groups_to_keep(complete, group_size, groups_each, self.args.rollouts_per_step)
-        rows = [rows_of(g, step=step, rank=rank, keep=keep, tokenizer=self._tokenizer) for g in complete]
+        rows = [rows_of(g, step=step, rank=rank, keep=keep, text=self._hicra_text) for g in complete]
         writer.write_rows(step, [r for c, _ in rows for r in c], [r for _, k in rows for r in k])
         self.accelerator.wait_for_everyone()
         metrics = meter.step(self._metrics["train"])
