@@ -278,8 +278,8 @@ def shipped_sets() -> Sequence[str]:
 
 
 def _sparse(gram: Gram) -> dict[str, Any]:
-    fields = asdict(gram)
-    return {k: v for k, v in fields.items() if k == "text" or v not in (None, "any")}
+    default = Gram("")
+    return {k: v for k, v in asdict(gram).items() if k == "text" or v != getattr(default, k)}
 
 
 def _as_gram(item: str | Gram | Mapping[str, Any]) -> Gram:

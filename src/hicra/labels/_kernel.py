@@ -83,26 +83,26 @@ def classify(data, offset, table, symbol_class, go, start, symbol, kind, jump, q
 
 @nb.njit(cache=True, nogil=True)
 def _end_word(  # type: ignore[no-untyped-def]
-    s, k, ring, first, last, opened, first_out, next_out, gram, length, need, gram_id, owner, begin, matches, found
+    s, k, ring, last, opened, token_at, solid, kind, ids,
+    first_out, next_out, gram, length, need, gram_id, owner, begin, matches, found,
 ):  # fmt: skip
-    """A word ends in state s at symbol k: write the longest gram that ends here and may begin where it does."""
+    """A word ends in state s with symbol k, of token `last`: write the longest gram that ends here, where it may begin."""
     u = first_out[s]
     while u:
         g = gram[u]
         at = k - length[u] + 1
         if need[g] == 0 or need[g] & opened[at & ring]:
             fresh = True
-            for j in range(at, k + 1):
-                if first[j & ring] < 0:
-                    continue  # a space
-                for t in range(first[j & ring], last[j & ring] + 1):
-                    # a token belongs to the leftmost of its matches, and to the longest (= latest found) of these
-                    if gram_id[t] < 0 or owner[t] > at or (owner[t] == at and gram_id[t] != g):
-                        gram_id[t], owner[t], begin[t] = g, at, fresh
-                        fresh = False
+            for t in range(token_at[at & ring], last + 1):
+                if kind[ids[t]] == PLAIN and not solid[t]:
+                    continue  # spaces, a comma
+                # a token belongs to the leftmost of its matches, and to the longest (= latest found) of these
+                if gram_id[t] < 0 or owner[t] >= at:
+                    gram_id[t], owner[t], begin[t] = g, at, fresh
+                    fresh = False
             if found < len(matches):
-                matches[found, 0] = first[at & ring]
-                matches[found, 1] = last[k & ring]
+                matches[found, 0] = token_at[at & ring]
+                matches[found, 1] = last
                 matches[found, 2] = g
             return found + 1
         u = next_out[u]
@@ -125,7 +125,7 @@ def label(  # type: ignore[no-untyped-def]
         ring_size: a power of two greater than the longest gram's symbols + 1.
         gram_id: (N,) int32 filled with -1, written; begin: (N,) bool filled with False, written.
         matches: (M, 3) written with first token, last token, gram of the longest match that ends at each word end; M
-        may be 0.
+            may be 0.
 
     Returns:
         The number of matches, or -1 - i where ids[i] is outside the vocabulary.
@@ -133,14 +133,13 @@ def label(  # type: ignore[no-untyped-def]
     size = len(offset) - 1
     has_keep = len(keep) > 0
     ring = ring_size - 1
-    # of each of the latest symbols: first and last token of its bytes (-1: a space), and what opened at its word's
-    # start
-    first = np.full(ring_size, -1, np.int64)
-    last = np.full(ring_size, -1, np.int64)
+    # at the numbers of the latest symbols that begin a word: the token of its first byte, and what opened there
+    token_at = np.zeros(ring_size, np.int64)
     opened = np.zeros(ring_size, np.uint8)
+    solid = np.zeros(len(ids), np.bool_)  # of PLAIN tokens: holds bytes of a word
     owner = np.empty(len(ids), np.int64)  # of a labelled token: where its match begins, as a symbol number
     apostrophe, hyphen = symbol_class[39], symbol_class[45]
-    lead_token = mark_first = mark_last = np.int64(0)
+    lead = mark_first = mark_last = last = np.int64(0)
     found = 0
     k = np.int64(0)  # number of the latest symbol
     for row in range(len(row_offset) - 1):
@@ -150,7 +149,6 @@ def label(  # type: ignore[no-untyped-def]
         in_gap = True  # no word since the last separator
         opens = np.uint8(_ALL)
         k += 1
-        first[k & ring] = -1
         for t in range(lo, hi + 1):
             a = z = np.int64(0)
             if t < hi and not (has_keep and not keep[t]):
@@ -162,9 +160,9 @@ def label(  # type: ignore[no-untyped-def]
                 if what == LETTERS and q == _WORD:  # deeper into a word; in state 0 no gram holds it
                     if s != 0:
                         for i in range(a, z):
-                            k += 1
-                            first[k & ring] = last[k & ring] = t
                             s = np.int64(go[s, symbol_of[i]])
+                        k += z - a
+                        last = np.int64(t)
                     continue
                 if (what == SPACED_LETTERS and q == _WORD) or (
                     what != PLAIN and (q == _GAP or q == _LINE)
@@ -172,26 +170,20 @@ def label(  # type: ignore[no-untyped-def]
                     if q == _WORD:
                         if first_out[s]:
                             found = _end_word(
-                                s, k, ring, first, last, opened, first_out, next_out, gram, length, need,
-                                gram_id, owner, begin, matches, found,
+                                s, k, ring, last, opened, token_at, solid, kind, ids,
+                                first_out, next_out, gram, length, need, gram_id, owner, begin, matches, found,
                             )  # fmt: skip
                         s = np.int64(go[s, SPACE_CLASS])
                         k += 1
-                        first[k & ring] = -1
                     letters = a + 1 if what == SPACED_LETTERS else a
                     opened[(k + 1) & ring] = opens
+                    token_at[(k + 1) & ring] = last = np.int64(t)
+                    k += z - letters
                     q, in_gap, opens = _WORD, False, np.uint8(0)
                     if s == start:  # no gram under way
                         s = np.int64(jump[token])
-                        if s == 0:
-                            continue
-                        for _ in range(letters, z):
-                            k += 1
-                            first[k & ring] = last[k & ring] = t
                     else:
                         for i in range(letters, z):
-                            k += 1
-                            first[k & ring] = last[k & ring] = t
                             s = np.int64(go[s, symbol_of[i]])
                     continue
                 if q == _GAP or q == _WORD or q == _NUMBER:
@@ -201,13 +193,12 @@ def label(  # type: ignore[no-untyped-def]
                         if net & 1 << 10:
                             if not in_gap and first_out[s]:
                                 found = _end_word(
-                                    s, k, ring, first, last, opened, first_out, next_out, gram, length, need,
-                                    gram_id, owner, begin, matches, found,
+                                    s, k, ring, last, opened, token_at, solid, kind, ids,
+                                    first_out, next_out, gram, length, need, gram_id, owner, begin, matches, found,
                                 )  # fmt: skip
                             if net & 1 << 11 or not in_gap:
                                 s = np.int64(start) if net & 1 << 11 else np.int64(go[s, SPACE_CLASS])
                                 k += 1
-                                first[k & ring] = -1
                             opens |= np.uint8((net >> 8) & _ALL)
                             in_gap = True
                         continue
@@ -224,36 +215,36 @@ def label(  # type: ignore[no-untyped-def]
                     emitted = (packed >> 8) & 0xFF
                     symbol = np.uint8(packed >> 16)
                 if emitted >= LETTER:
+                    since = lead if emitted & WIDE else np.int64(t)  # the token of the character's first byte
                     if in_gap:
                         opened[(k + 1) & ring] = opens
+                        token_at[(k + 1) & ring] = since
                         opens = np.uint8(0)
                         in_gap = False
-                    if emitted & 3:
+                    if emitted & 3:  # the apostrophe or hyphen that was held back
                         k += 1
-                        first[k & ring] = mark_first
-                        last[k & ring] = mark_last
+                        solid[mark_first : mark_last + 1] = True
                         s = np.int64(go[s, apostrophe if emitted & 3 == 1 else hyphen])
                     k += 1
-                    first[k & ring] = lead_token if emitted & WIDE else t
-                    last[k & ring] = t
+                    solid[since : t + 1] = True
+                    last = np.int64(t)
                     s = np.int64(go[s, symbol_class[symbol]])
                 elif emitted == LEAD:
-                    lead_token = np.int64(t)
+                    lead = np.int64(t)
                 elif emitted == MARK:
-                    mark_first = lead_token if b >= 0x80 else np.int64(t)
+                    mark_first = lead if b >= 0x80 else np.int64(t)
                     mark_last = np.int64(t)
                 elif emitted == JUNK:
                     s = np.int64(0)
                 elif emitted != NONE:
                     if not in_gap and first_out[s]:
                         found = _end_word(
-                            s, k, ring, first, last, opened, first_out, next_out, gram, length, need,
-                            gram_id, owner, begin, matches, found,
+                            s, k, ring, last, opened, token_at, solid, kind, ids,
+                            first_out, next_out, gram, length, need, gram_id, owner, begin, matches, found,
                         )  # fmt: skip
                     if emitted == BREAK or not in_gap:
                         s = np.int64(start) if emitted == BREAK else np.int64(go[s, SPACE_CLASS])
                         k += 1
-                        first[k & ring] = -1
                     opens |= _OPENS[emitted]
                     in_gap = True
     return found

@@ -8,7 +8,6 @@ gram begins with; `start` is where a word may begin.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,14 +81,20 @@ def build(grams: GramSet, *, lossy: bool = False) -> Automaton:
             state = following
         gram[state], length[state] = gram_id, len(pattern) - 1
 
-    # every missing edge follows the longest suffix that is in the trie, breadth first
+    # number the states breadth first: the shallow ones, which text visits all the time, then share few cache lines
+    order = [0]
+    for state in order:
+        order.extend(children[state].values())
+    number = {state: i for i, state in enumerate(order)}
+    children = [{symbol: number[child] for symbol, child in children[state].items()} for state in order]
+    gram, length = [gram[state] for state in order], [length[state] for state in order]
+
+    # every missing edge follows the longest suffix that is in the trie
     states = len(children)
     go = np.zeros((states, 2 + len(alphabet)), np.uint16 if states <= 0xFFFF else np.uint32)
     fail = [0] * states
     first_out, next_out = [0] * states, [0] * states
-    queue = deque([0])
-    while queue:
-        state = queue.popleft()
+    for state in range(states):
         if state:
             go[state] = go[fail[state]]
             next_out[state] = first_out[fail[state]]
@@ -97,7 +102,6 @@ def build(grams: GramSet, *, lossy: bool = False) -> Automaton:
         for symbol, child in children[state].items():
             fail[child] = int(go[state, symbol]) if state else 0  # the row still holds the suffix's edge
             go[state, symbol] = child
-            queue.append(child)
     return Automaton(
         symbol_class,
         go,
