@@ -86,7 +86,7 @@ def _end_word(  # type: ignore[no-untyped-def]
     s, k, ring, last, opened, token_at, solid, kind, ids,
     first_out, next_out, gram, length, need, gram_id, owner, begin, matches, found,
 ):  # fmt: skip
-    """A word ends in state s with symbol k, of token `last`: write the longest gram that ends here, where it may begin."""
+    """A word ends in state s, symbol k and token `last`: write the longest gram that ends here, where it may begin."""
     u = first_out[s]
     while u:
         g = gram[u]
