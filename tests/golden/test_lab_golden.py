@@ -50,7 +50,7 @@ def run(root: Path) -> dict[str, Any]:
 
     settings = LabSettings(
         model=ModelSize(width=32, layers=2, heads=2, feed_forward=48),
-        warm_start=WarmStart(samples=384, batch=32, learning_rate=1e-2),
+        warm_start=WarmStart(comparisons=32, samples=352, batch=32, learning_rate=1e-2),
         training=Training(
             steps=3, prompts=3, group_size=4, max_tokens=40, soft_tokens=40, learning_rate=5e-3,
             eval_every=3, eval_samples=1, eval_problems=8

@@ -20,7 +20,7 @@ pytest.importorskip("trl")
 
 SETTINGS = LabSettings(
     model=ModelSize(width=32, layers=1, heads=2, feed_forward=48),
-    warm_start=WarmStart(samples=64),
+    warm_start=WarmStart(comparisons=16, samples=16),
     training=Training(
         steps=4,
         prompts=2,
@@ -85,7 +85,7 @@ def test_a_warm_start_is_made_once(tmp_path: Path) -> None:
     prepare(layout, replace(SETTINGS, seed=5), second := Watcher())
     assert (first.batches, second.batches) == (2, 0)
     assert layout.warm_start.joinpath("model.safetensors").read_bytes() == weights
-    prepare(layout, replace(SETTINGS, warm_start=WarmStart(samples=96)), third := Watcher())
+    prepare(layout, replace(SETTINGS, warm_start=WarmStart(comparisons=16, samples=32)), third := Watcher())
     assert third.batches == 3
 
 

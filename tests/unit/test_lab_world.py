@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from hicra.errors import ConfigError
 from hicra.lab.verifier import attempts, equations, is_right
 from hicra.lab.world import APPROACHES, Problem, World, numeral
-from hicra.lab.writer import Habits, write_drill, write_solution
+from hicra.lab.writer import Habits, write_comparisons, write_drill, write_solution
 
 WORLD = World()
 PROBLEM = Problem((8, 6, 2), 46)
@@ -104,6 +105,9 @@ def test_drills_are_right_and_balanced() -> None:
     rng = random.Random(5)
     drills = [write_drill(rng, WORLD, WORLD.draw(rng, "train")) for _ in range(300)]
     assert all(ok for text in drills for ok in equations(text))
+    drills += [write_comparisons(rng) for _ in range(300)]
+    for left, right, verdict in re.findall(r"(\d \d|neg|huge) vs (\d \d|neg|huge) (yes|miss) \.", " ".join(drills)):
+        assert (left == right) == (verdict == "yes")
     verdicts = Counter(word for text in drills for word in text.split() if word in ("yes", "miss"))
     assert 0.4 < verdicts["yes"] / verdicts.total() < 0.6
 

@@ -69,9 +69,7 @@ def prepare(layout: Layout, settings: LabSettings, watcher: Watcher | None = Non
             watcher.warm_start(1, 1, float("nan"))
         return
     threads = torch.get_num_threads()
-    torch.set_num_threads(
-        max(1, min(2, os.cpu_count() or 1))
-    )  # nothing else runs yet; more than two help such a small model little
+    torch.set_num_threads(1)  # repeatable; a second thread wins little here, and loses much where the core is shared
     try:
         make_base(layout.warm_start, settings, None if watcher is None else watcher.warm_start)
     finally:

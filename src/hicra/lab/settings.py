@@ -44,7 +44,7 @@ class Training:
     max_tokens: int = 176
     soft_tokens: int = 48
     overlong_price: float = 0.5
-    learning_rate: float = 6e-4
+    learning_rate: float = 3e-4
     alpha: float = 0.2
     eval_every: int = 10
     eval_samples: int = 2
@@ -84,7 +84,7 @@ class LabSettings:
         return cls(
             world=World(largest=5, approaches=3),
             model=ModelSize(width=64, layers=2, heads=4, feed_forward=128),
-            warm_start=WarmStart(samples=8_000),
+            warm_start=WarmStart(comparisons=2_000, samples=6_000),
             training=Training(
                 steps=8,
                 prompts=8,

@@ -1,6 +1,7 @@
 """The supervised warm start: teach a tiny model to write like the imperfect writer.
 
-Next-token cross-entropy on the writer's solutions of training problems, mixed with drills; prompts carry no loss.
+Next-token cross-entropy on comparisons of numerals first, then on the writer's solutions of training problems mixed
+with drills; prompts carry no loss.
 Batches are bucketed by length, and the loss of each is divided by a constant, so that every token weighs the same
 whatever batch it fell into.
 """
@@ -13,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hicra.errors import ConfigError
-from hicra.lab.world import World
-from hicra.lab.writer import Habits, write_drill, write_solution
+from hicra.lab.world import Problem, World
+from hicra.lab.writer import Habits, write_comparisons, write_drill, write_solution
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -31,17 +32,19 @@ class WarmStart:
     """How long and how the warm start goes.
 
     Attributes:
-        samples: texts written for it, each seen once.
-        drills: share of them that are drills.
+        comparisons: texts of comparisons, seen before all others.
+        samples: texts after these, each seen once.
+        drills: share of the samples that are drills.
         batch: texts a batch.
-        learning_rate: its peak, after a short warm-up; it then falls linearly to a twentieth.
+        learning_rate: its peak, after a short warm-up; over the last part it falls linearly.
         seed: of the model's weights, of the texts and of their order.
     """
 
-    samples: int = 60_000
+    comparisons: int = 7_000
+    samples: int = 32_000
     drills: float = 0.4
-    batch: int = 32
-    learning_rate: float = 3e-3
+    batch: int = 16
+    learning_rate: float = 2e-3
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -54,18 +57,23 @@ class WarmStart:
 
 
 def write_corpus(world: World, habits: Habits, plan: WarmStart) -> list[tuple[str, str]]:
-    """`(prompt, text)` pairs on training problems. A drill's prompt begins with `drill` where a problem's begins with
-    `use`.
+    """`(prompt, text)` pairs on training problems, in the order of the curriculum. A drill's prompt begins with
+    `drill` where a problem's begins with `use`.
     """
     rng = random.Random(plan.seed)
-    corpus = []
+    drawn = (world.draw(rng, "train") for _ in range(plan.comparisons))
+    corpus = [(_drill_prompt(problem), write_comparisons(rng)) for problem in drawn]
     for _ in range(plan.samples):
         problem = world.draw(rng, "train")
         if rng.random() < plan.drills:
-            corpus.append((problem.prompt.replace("use", "drill", 1), write_drill(rng, world, problem)))
+            corpus.append((_drill_prompt(problem), write_drill(rng, world, problem)))
         else:
             corpus.append((problem.prompt, write_solution(rng, world, problem, habits)))
     return corpus
+
+
+def _drill_prompt(problem: Problem) -> str:
+    return problem.prompt.replace("use", "drill", 1)
 
 
 def warm_start(
@@ -84,14 +92,16 @@ def warm_start(
         (len(prompt.split()), [words[word] for word in f"{prompt} {text}".split()] + [words[str(tokenizer.eos_token)]])
         for prompt, text in corpus
     ]
-    batches = _bucket(rows, plan.batch, random.Random(plan.seed))
+    rng = random.Random(plan.seed)
+    first, rest = rows[: plan.comparisons], rows[plan.comparisons :]
+    batches = _bucket(first, plan.batch, rng) + _bucket(rest, plan.batch, rng)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
     model.train()
     for done, batch in enumerate(batches, start=1):
         for group in optimizer.param_groups:
-            group["lr"] = plan.learning_rate * min(1.0, done / 30) * max(0.05, 1 - (done - 1) / len(batches))
+            group["lr"] = plan.learning_rate * min(1.0, done / 30, _remaining(done, len(batches)))
         ids_BT, targets_BT = _pad(batch, words[str(tokenizer.pad_token)])
         hidden = model.model(input_ids=ids_BT[:, :-1], use_cache=False).last_hidden_state
         total = torch.nn.functional.cross_entropy(
@@ -104,6 +114,11 @@ def warm_start(
         if progress is not None:
             progress(done, len(batches), float(total.detach()) / int((targets_BT[:, 1:] != _IGNORED).sum()))
     model.eval()
+
+
+def _remaining(done: int, total: int) -> float:
+    """The factor of the learning rate towards the end: 1, then over the last two fifths down to a fiftieth."""
+    return max(0.02, (total - done) / (0.4 * total))
 
 
 _Row = tuple[int, list[int]]  # length of the prompt, token ids

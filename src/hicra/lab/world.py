@@ -129,7 +129,7 @@ class World:
         approaches: how many of `APPROACHES` there are to choose from (2 to 8).
     """
 
-    largest: int = 9
+    largest: int = 8
     approaches: int = 6
 
     def __post_init__(self) -> None:

@@ -97,12 +97,7 @@ def write_solution(rng: random.Random, world: World, problem: Problem, habits: H
 
 
 def write_drill(rng: random.Random, world: World, problem: Problem) -> str:
-    """Practice without phrases and without noise: equations on a problem's numbers, or comparisons.
-
-    Comparing two numerals is the skill that comes last and that nothing works without; lines of its own bring it early.
-    """
-    if rng.random() < 0.5:
-        return " ".join(_comparison(rng, rng.randint(0, 99)) for _ in range(_COMPARISONS))
+    """Practice without phrases and without noise: every approach on a problem's numbers, in random order."""
     lines = []
     for approach in rng.sample(world.choices, len(world.choices)):
         x, y, z = approach.operands(problem.numbers)
@@ -114,7 +109,13 @@ def write_drill(rng: random.Random, world: World, problem: Problem) -> str:
     return " ".join(lines)
 
 
-_COMPARISONS = 8  # lines of a drill of comparisons
+def write_comparisons(rng: random.Random) -> str:
+    """Eight comparisons of numerals, half of them equal.
+
+    Comparing is the skill that a model learns last and that nothing works without. Among other text it takes millions
+    of tokens to come; alone, a few hundred thousand.
+    """
+    return " ".join(_comparison(rng, rng.randint(0, 99)) for _ in range(8))
 
 
 def _comparison(rng: random.Random, value: int) -> str:
