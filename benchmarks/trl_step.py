@@ -8,8 +8,8 @@ Claim: the time spent inside our overrides is at most 1 % of a step. It is measu
 * as the difference between TRL's trainer and ours, which take turns step by step in one process, so that what else the
   machine does falls on both; quoted with its spread, which is usually larger than the difference.
 
-The completions are pieces of the bundled traces, handed over by a rollout function: real planning shares, and no time for
-generation in the step, so that a share of a real step, in which generation takes most of the time, is smaller still.
+The completions are pieces of the bundled traces, handed over by a rollout function: real planning shares, and no time
+for generation in the step, so that a share of a real step, most of which is generation, is smaller still.
 The first two steps of each trainer (compilation of the labeller, allocation) are not counted.
 """
 

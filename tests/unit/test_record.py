@@ -18,12 +18,11 @@ def test_prompts_have_stable_names() -> None:
     assert prompt_name("1 + 1", {"id": 7, "prompt_id": "p"}) == "p"
     talk = [{"role": "user", "content": "1 + 1"}]
     assert prompt_name(talk, {}) == prompt_name([dict(reversed(talk[0].items()))], {"id": None})
-    assert prompt_name("1 + 1", {}) == "f39fe93bcd6e7351"
+    assert prompt_name("1 + 1", {}) == "edebf083b382e52c"
     assert prompt_name("1 + 1", {}) != prompt_name("1 + 2", {})
     picture = [{"role": "user", "content": [{"type": "image", "image": object()}]}]
-    assert prompt_name(picture, {}) == prompt_name(
-        [{"role": "user", "content": [{"image": object(), "type": "image"}]}], {}
-    )
+    another = [{"role": "user", "content": [{"image": object(), "type": "image"}]}]
+    assert prompt_name(picture, {}) == prompt_name(another, {})  # names of objects would hold their addresses
 
 
 @pytest.mark.parametrize(
