@@ -364,6 +364,37 @@ def test_a_model_that_gives_no_log_probs_is_stopped_before_it_is_updated(tmp_pat
     assert torch.equal(before, made.model.model.embed_tokens.weight)
 
 
+def test_entropies_that_are_no_numbers_are_told_and_left_out(tmp_path: Path) -> None:
+    """Some models set the logits of unused rows to minus infinity, and p log p of these is no number."""
+
+    class Base(GRPOTrainer):  # type: ignore[misc]
+        def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+            logprobs, entropies, rest = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+            return logprobs, None if entropies is None else entropies * math.nan, rest
+
+    class Mine(HICRAMixin, Base):
+        pass
+
+    with pytest.warns(HicraWarning, match="token entropies are not finite"):
+        _, reader = run(tmp_path, Mine, max_steps=1)
+    line = reader.metrics()[0]
+    assert line["entropy_planning"] is None
+    assert line["perplexity_planning"] > 1
+
+
+def test_a_trainer_that_drops_completions_after_scoring_is_refused(tmp_path: Path) -> None:
+    class Dropping(GRPOTrainer):  # type: ignore[misc]
+        def _generate_and_score_completions(self, inputs: Any) -> Any:
+            output = super()._generate_and_score_completions(inputs)
+            return {k: v[:4] if isinstance(v, torch.Tensor) and v.ndim else v for k, v in output.items()}
+
+    class Mine(HICRAMixin, Dropping):
+        pass
+
+    with pytest.raises(ConfigError, match="other completions than those it scored"):
+        run(tmp_path, Mine, max_steps=1)
+
+
 def test_ids_that_the_tokenizer_has_no_text_for_plan_nothing(tmp_path: Path) -> None:
     """Many models have more rows in their embedding than their tokenizer has tokens, and may sample them."""
     tokenizer = make_tiny().make_tokenizer()

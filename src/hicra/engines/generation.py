@@ -11,11 +11,13 @@ Letters: B rows of this process, T completion tokens (padded), b rows of one mic
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 
+from hicra.engines.notice import HicraWarning
 from hicra.errors import DataError
 
 if TYPE_CHECKING:
@@ -92,7 +94,7 @@ class Generation:
         *,
         step: int,
     ) -> None:
-        """Take in what the loss computed for b rows on its first pass; nothing moves to the host but one flag.
+        """Take in what the loss computed for b rows on its first pass; nothing moves to the host but two counts.
 
         Raises:
             DataError: a log-probability is not finite; raised before the gradient is applied.
@@ -111,19 +113,26 @@ class Generation:
         table = torch.stack(columns, 1)
         # TRL's own metrics wait for the device several times a micro-batch: one more look costs nothing, and here the
         # model is still whole.
-        bad = ~torch.isfinite(table[:, 2:4]).all(1)
-        if bool(bad.any()):
+        bad = (~torch.isfinite(table[:, 2:])).view(len(rows), 2, 2).any(2).sum(0).tolist()
+        if bad[0]:
             raise DataError(
                 f"the model gave a log-probability that is not finite at step {step}",
                 expected="finite log-probabilities of the sampled tokens",
-                got=f"{int(bad.sum())} of {len(rows)} completions with NaN or infinity",
+                got=f"{bad[0]} of {len(rows)} completions with NaN or infinity",
                 mend="lower the learning rate or max_grad_norm, or train in bfloat16 / float32 instead of float16",
+            )
+        if bad[1]:  # a model may set logits to minus infinity and train well; only its entropies cannot be told
+            warnings.warn(
+                f"token entropies are not finite in {bad[1]} of {len(rows)} completions at step {step}: their means "
+                "are left out",
+                HicraWarning,
+                stacklevel=2,
             )
         sums = credit.observe(
             labels,
             mask,
             logprobs=logprobs,
-            entropies=entropies,
+            entropies=None if bad[1] else entropies,
             advantages_before=self.advantages[rows],
             advantages_after=advantages,
         )

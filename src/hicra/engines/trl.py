@@ -131,9 +131,16 @@ class HICRAMixin(ExactResumeMixin):
         if "tool_mask" in output:  # what a tool or an environment wrote is not the policy's
             mask = mask & output["tool_mask"].bool()
         if mode == "train" and self.credit.redraw_due(step):
-            self._redraw_placebo([completion_text(c) for c in scored["completions"]], step)
+            self._redraw_placebo([completion_text(c) for c in scored.get("completions", ())], step)
         # models often have more rows than their tokenizer has tokens: such an id has no text, so it plans nothing
         labels = self.credit.plan(ids, mask & (ids < len(self.credit.labeller.vocab)), step=step)
+        if len(scored.get("rewards", ())) != len(ids):
+            raise ConfigError(
+                f"{type(self).__name__} returns other completions than those it scored: their rewards are unknown",
+                expected=f"{len(ids)} rewards, one for each completion of the batch",
+                got=str(len(scored.get("rewards", ()))),
+                mend="keep whole batches in _generate_and_score_completions, or use hicra.credit.HicraCredit by hand",
+            )
         before = output["advantages"]
         if not self.credit.config.row.needs_entropies:
             output["advantages"] = self.credit.advantages(before, labels, step=step, mask=mask)
