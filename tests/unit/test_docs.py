@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from hicra.cli import main
+from tests.tiny_trl import IGNORED
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -56,7 +60,15 @@ def world(tmp_path_factory) -> dict[str, Any]:
     from tests.tiny_trl import SETTINGS, make_tiny, reward
 
     folder = tmp_path_factory.mktemp("docs")
-    make_tiny().main(folder / "my-model")
+    make_tiny().make(folder)
+    (folder / "model").rename(folder / "my-model")
+    recipe = (ROOT / "recipes" / "tiny.toml").read_text("utf-8")
+    recipe = (
+        recipe.replace("../runs/tiny/model", "my-model")
+        .replace("../runs/tiny/", "")
+        .replace("make_tiny:digits", "boxed")
+    )
+    (folder / "recipe.toml").write_text(recipe.replace("runs/tiny/out", "out"))
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder / "my-model")
@@ -65,7 +77,7 @@ def world(tmp_path_factory) -> dict[str, Any]:
         make_run(folder / "demo" / arm, steps=3)
     (folder / "traces.jsonl").write_text('{"problem": "2 + 2?", "solution": "Wait, let me check. So it is 4."}\n' * 3)
     GramSet.from_grams(["let me check"], name="mine").save(folder / "mine.json")
-    ids = torch.randint(5, 50, (4, 6), generator=torch.Generator().manual_seed(0))
+    ids = torch.randint(3, 25, (4, 6), generator=torch.Generator().manual_seed(0))
     settings = {k: v for k, v in SETTINGS.items() if k not in ("loss_type", "scale_rewards")}
     return {
         "folder": folder,
@@ -93,6 +105,7 @@ def world(tmp_path_factory) -> dict[str, Any]:
     }
 
 
+@pytest.mark.filterwarnings(*IGNORED)
 @pytest.mark.parametrize("code", blocks("python"))
 def test_python_runs(code: str, world, monkeypatch) -> None:
     monkeypatch.chdir(world["folder"])
@@ -100,7 +113,7 @@ def test_python_runs(code: str, world, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_commands_run(command: str, world) -> None:
+def test_commands_run(command: str, world, monkeypatch) -> None:
     words = shlex.split(command)
     if words[0] == "make":
         assert command in ELSEWHERE
@@ -113,14 +126,17 @@ def test_commands_run(command: str, world) -> None:
         assert extras[2] is None or re.search(rf"^{extras[2]} = \[", (ROOT / "pyproject.toml").read_text(), re.M)
         return
     assert words[0] == "hicra", f"{command}: add a way to run it here"
-    run = subprocess.run(
-        [sys.executable, "-m", "hicra.cli", *words[1:]],
-        cwd=world["folder"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stderr + run.stdout
+    monkeypatch.chdir(world["folder"])
+    if words[1] == "train":  # trainers leave their mark on a process
+        if "--resume" not in words:
+            shutil.rmtree("out", ignore_errors=True)
+        done = subprocess.run([sys.executable, "-m", "hicra.cli", *words[1:]], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr + done.stdout
+        return
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert not stop.value.code
 
 
 def test_links_between_pages_lead_somewhere() -> None:
