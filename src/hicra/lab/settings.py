@@ -38,18 +38,18 @@ class Training:
         save_every: steps between checkpoints.
     """
 
-    steps: int = 40
+    steps: int = 48
     prompts: int = 16
     group_size: int = 8
-    max_tokens: int = 176
+    max_tokens: int = 160
     soft_tokens: int = 48
     overlong_price: float = 0.5
     learning_rate: float = 3e-4
     alpha: float = 0.2
-    eval_every: int = 10
+    eval_every: int = 12
     eval_samples: int = 2
     eval_problems: int = 400
-    save_every: int = 10
+    save_every: int = 12
 
     def __post_init__(self) -> None:
         for name in ("steps", "prompts", "max_tokens", "eval_every", "eval_samples", "eval_problems", "save_every"):
