@@ -149,6 +149,17 @@ def test_the_words_say_what_the_curves_show(tmp_path: Path, hicra: list[int], gr
     assert any(sentence.startswith("HICRA learned") for sentence in found.words) == learned
 
 
+def test_an_outcome_is_plain_json(tmp_path: Path) -> None:
+    import json
+
+    layout = Layout(tmp_path)
+    for arm in ("grpo", "hicra"):
+        write_arm(layout, arm, {0: [0], 2: [1]})  # one problem: no interval
+    document = outcome(layout, LabSettings(training=Training(steps=2))).to_dict()
+    json.dumps(document, allow_nan=False)
+    assert document["hicra_minus_grpo"] == {"mean": 0.0, "low": None, "high": None, "n": 1}
+
+
 def test_an_unfinished_experiment_has_no_outcome(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     write_arm(layout, "grpo", {0: [0, 1]})

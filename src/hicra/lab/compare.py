@@ -49,8 +49,15 @@ class Outcome:
     words: list[str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return asdict(self)
+        """Plain JSON types; an end of an interval that is not finite is None."""
+        content: dict[str, Any] = _finite(asdict(self))
+        return content
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def outcome(layout: Layout, settings: LabSettings) -> Outcome:
