@@ -1,4 +1,4 @@
-"""Tests. `check` is the run-time type checker of the session: beartype, with integers accepted for floats as in Python."""
+"""Tests. `check` is the run-time type checker of the session: beartype, taking integers for floats as Python does."""
 
 from beartype import BeartypeConf, beartype
 

@@ -1,7 +1,6 @@
 """hicra: credit where reasoning is decided.
 
-The public API is short on purpose. Names are resolved on first use, so `import hicra` loads neither numba, torch nor any
-trainer.
+The public API is short on purpose. Names are resolved on first use: `import hicra` loads no numba, torch or trainer.
 """
 
 from __future__ import annotations
@@ -25,7 +24,17 @@ _HOME = {
 }
 _STATIONS = ("credit", "dynamics", "engines", "grams", "lab", "labels", "report", "traces")
 
-__all__ = ["DEFAULT_GRAMS", "__version__", *sorted(_HOME)]
+__all__ = [
+    "DEFAULT_GRAMS",
+    "CreditConfig",
+    "Gram",
+    "GramSet",
+    "HicraCredit",
+    "HicraError",
+    "Labeller",
+    "Labels",
+    "__version__",
+]
 
 if TYPE_CHECKING:
     from hicra.credit.apply import CreditConfig, HicraCredit

@@ -95,7 +95,7 @@ def test_audit_counts_what_a_tokenizer_would_label(capsys, traces, tokenizer) ->
     assert audit["lossy"] is False
     assert audit["altered"] == 0
     assert 0 < audit["planning_share"] < 1
-    status, out, err = run(capsys, "label", traces, "--audit", "--tokenizer", tokenizer)
+    status, out, _ = run(capsys, "label", traces, "--audit", "--tokenizer", tokenizer)
     assert status == 0
     assert "planning share" in out
 

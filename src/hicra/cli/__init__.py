@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import typer
 
 
 def main() -> None:
@@ -23,7 +27,7 @@ def main() -> None:
         raise SystemExit(1) from error
 
 
-def _app():  # type: ignore[no-untyped-def]
+def _app() -> typer.Typer:
     import typer
 
     from hicra import __version__
