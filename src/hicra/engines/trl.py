@@ -38,15 +38,13 @@ from hicra.engines.rewards import checked, completion_text
 from hicra.engines.trl_config import HICRAConfig
 from hicra.engines.trl_resume import ExactResumeMixin
 from hicra.errors import ConfigError, DataError
+from hicra.labels.audit import share_warning
 from hicra.traces.rundir import RunWriter
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["HICRAConfig", "HICRAMixin", "HICRATrainer", "HicraWarning"]
-
-_FEW, _MANY = 0.005, 0.40
-"""Planning shares outside which the first batch is worth a warning: real traces have some 2 to 15 %."""
 
 
 class HICRAMixin(ExactResumeMixin):
@@ -187,15 +185,10 @@ class HICRAMixin(ExactResumeMixin):
             return
         self._hicra_looked = True
         share = int((planning & mask).sum()) / tokens
-        if self.args.process_index == 0 and not _FEW <= share <= _MANY:
-            grams, tokenizer = self.credit.grams, self._tokenizer
-            name = getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__
-            text = (
-                f"{share:.2%} of the first batch's completion tokens are planning tokens, with the gram set "
-                f"{grams.name!r} ({len(grams)} grams) and the tokenizer {name!r}; {_FEW:.1%} to {_MANY:.0%} is usual. "
-                "Look at what is labelled with `hicra label --audit`: the grams may be of another language or style "
-                "than the model's."
-            )
+        tokenizer = getattr(self._tokenizer, "name_or_path", "") or type(self._tokenizer).__name__
+        odd = share_warning(share, self.credit.grams.name, tokenizer)
+        if self.args.process_index == 0 and odd:
+            text = f"of the first batch, {odd}. Look at what is labelled with `hicra label --audit`."
             warnings.warn(text, HicraWarning, stacklevel=2)
             self._note(text)
 
