@@ -41,17 +41,17 @@ class Habits:
         max_attempts: stop after so many, which keeps completions within their budget.
     """
 
-    noise: float = 0.20
+    noise: float = 0.18
     misjudge: float = 0.03
     insight: float = 0.10
     insight_after_opening: float = 0.35
-    favourite: float = 0.70
+    favourite: float = 0.55
     wording: float = 0.80
     opening: float = 0.10
     checking: float = 0.05
     concluding: float = 0.08
-    give_up: float = 0.50
-    stubborn: float = 0.80
+    give_up: float = 0.35
+    stubborn: float = 0.60
     swap: float = 0.30
     max_attempts: int = 4
 
