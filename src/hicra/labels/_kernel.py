@@ -32,23 +32,25 @@ _WORD, _NUMBER, _LINE = (int(text_rules().table[_GAP, byte] & 0xFF) for byte in 
 PLAIN, LETTERS, SPACED_LETTERS = 0, 1, 2
 """What a token is: anything, ASCII letters only, or one space and then ASCII letters."""
 
-_UNKNOWN = 0xFFFF
+_UNKNOWN = -1
+
+COLUMNS = 8
+"""Of the table about tokens: rows of 32 bytes, so that a token costs one cache line and not one for each fact."""
+_FIRST, _END, _KIND, _JUMP, _QUIET_GAP, _QUIET_WORD, _QUIET_NUMBER = range(7)
 
 
 @nb.njit(cache=True)
-def classify(data, offset, table, symbol_class, go, start, symbol, kind, jump, quiet):  # type: ignore[no-untyped-def]
+def classify(data, offset, table, symbol_class, go, start, symbol, facts):  # type: ignore[no-untyped-def]
     """Look at every token of the vocabulary once, so that the common ones take one step each in `label`.
 
     Args:
         data, offset: the vocabulary's bytes.
         table, symbol_class, go, start: the text rules and the automaton.
         symbol: uint8, as long as `data`, written: the class of each byte, lower-cased, as far as it is an ASCII letter.
-        kind: uint8 (V,), written: PLAIN, LETTERS or SPACED_LETTERS.
-        jump: int32 (V,), written: of letters, the state that they lead to from `start`.
-        quiet: uint16 (V, 3), written: of a token that emits nothing but separators when it comes in a gap, in a
-        word, after a
-            number: the rules' state after it, what opens << 8, whether it parts words << 10 and breaks << 11; else
-            _UNKNOWN.
+        facts: int32 (V, COLUMNS), written, of each token: where its bytes begin and end; PLAIN, LETTERS or
+            SPACED_LETTERS; of letters, the state that they lead to from `start`; of a token that emits nothing but
+            separators when it comes in a gap, in a word, after a number: the rules' state after it, what opens << 8,
+            whether it parts words << 10 and breaks << 11, else _UNKNOWN.
     """
     for i in range(len(data)):
         b = data[i]
@@ -59,13 +61,13 @@ def classify(data, offset, table, symbol_class, go, start, symbol, kind, jump, q
         letters = hi > lo
         for i in range(lo + 1 if spaced else lo, hi):
             letters = letters and 97 <= data[i] | 32 <= 122
-        kind[token] = PLAIN
+        facts[token, _FIRST], facts[token, _END], facts[token, _KIND], facts[token, _JUMP] = lo, hi, PLAIN, 0
         if letters:
-            kind[token] = SPACED_LETTERS if spaced else LETTERS
+            facts[token, _KIND] = SPACED_LETTERS if spaced else LETTERS
             state = start
             for i in range(lo + 1 if spaced else lo, hi):
                 state = go[state, symbol[i]]
-            jump[token] = state
+            facts[token, _JUMP] = state
         for column in range(3):
             q = _GAP if column == 0 else _WORD if column == 1 else _NUMBER
             net = 0
@@ -78,12 +80,12 @@ def classify(data, offset, table, symbol_class, go, start, symbol, kind, jump, q
                     known = False
                 elif emitted != NONE:
                     net |= int(_OPENS[emitted]) << 8 | 1 << 10 | int(emitted == BREAK) << 11
-            quiet[token, column] = net | q if known else _UNKNOWN
+            facts[token, _QUIET_GAP + column] = net | q if known else _UNKNOWN
 
 
 @nb.njit(cache=True, nogil=True)
 def _end_word(  # type: ignore[no-untyped-def]
-    s, k, ring, last, opened, token_at, solid, kind, ids,
+    s, k, ring, last, opened, token_at, solid, facts, ids,
     first_out, next_out, gram, length, need, gram_id, owner, begin, matches, found,
 ):  # fmt: skip
     """A word ends in state s, symbol k and token `last`: write the longest gram that ends here, where it may begin."""
@@ -94,7 +96,7 @@ def _end_word(  # type: ignore[no-untyped-def]
         if need[g] == 0 or need[g] & opened[at & ring]:
             fresh = True
             for t in range(token_at[at & ring], last + 1):
-                if kind[ids[t]] == PLAIN and not solid[t]:
+                if facts[ids[t], _KIND] == PLAIN and not solid[t]:
                     continue  # spaces, a comma
                 # a token belongs to the leftmost of its matches, and to the longest (= latest found) of these
                 if gram_id[t] < 0 or owner[t] >= at:
@@ -111,7 +113,7 @@ def _end_word(  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, nogil=True)
 def label(  # type: ignore[no-untyped-def]
-    ids, row_offset, keep, data, offset, symbol_of, kind, jump, quiet,
+    ids, row_offset, keep, data, symbol_of, facts,
     table, symbol_class, go, start, first_out, next_out, gram, length, need, ring_size,
     gram_id, begin, matches,
 ):  # fmt: skip
@@ -120,7 +122,7 @@ def label(  # type: ignore[no-untyped-def]
     Args:
         ids: (N,) token ids; row r is ``ids[row_offset[r]:row_offset[r + 1]]``.
         keep: (N,) which tokens count, or of length 0 for all; the others break matches and are never looked at.
-        data, offset, symbol_of, kind, jump, quiet: the vocabulary's bytes and what `classify` found.
+        data, symbol_of, facts: the vocabulary's bytes and what `classify` found.
         table ... need: the text rules and the automaton.
         ring_size: a power of two greater than the longest gram's symbols + 1.
         gram_id: (N,) int32 filled with -1, written; begin: (N,) bool filled with False, written.
@@ -130,7 +132,7 @@ def label(  # type: ignore[no-untyped-def]
     Returns:
         The number of matches, or -1 - i where ids[i] is outside the vocabulary.
     """
-    size = len(offset) - 1
+    size = len(facts)
     has_keep = len(keep) > 0
     ring = ring_size - 1
     # at the numbers of the latest symbols that begin a word: the token of its first byte, and what opened there
@@ -155,8 +157,8 @@ def label(  # type: ignore[no-untyped-def]
                 token = ids[t]
                 if token < 0 or token >= size:
                     return -1 - t
-                a, z = offset[token], offset[token + 1]
-                what = kind[token]
+                a, z = np.int64(facts[token, _FIRST]), np.int64(facts[token, _END])
+                what = facts[token, _KIND]
                 if what == LETTERS and q == _WORD:  # deeper into a word; in state 0 no gram holds it
                     if s != 0:
                         for i in range(a, z):
@@ -170,7 +172,7 @@ def label(  # type: ignore[no-untyped-def]
                     if q == _WORD:
                         if first_out[s]:
                             found = _end_word(
-                                s, k, ring, last, opened, token_at, solid, kind, ids,
+                                s, k, ring, last, opened, token_at, solid, facts, ids,
                                 first_out, next_out, gram, length, need, gram_id, owner, begin, matches, found,
                             )  # fmt: skip
                         s = np.int64(go[s, SPACE_CLASS])
@@ -181,19 +183,19 @@ def label(  # type: ignore[no-untyped-def]
                     k += z - letters
                     q, in_gap, opens = _WORD, False, np.uint8(0)
                     if s == start:  # no gram under way
-                        s = np.int64(jump[token])
+                        s = np.int64(facts[token, _JUMP])
                     else:
                         for i in range(letters, z):
                             s = np.int64(go[s, symbol_of[i]])
                     continue
                 if q == _GAP or q == _WORD or q == _NUMBER:
-                    net = quiet[token, 0 if q == _GAP else 1 if q == _WORD else 2]
+                    net = facts[token, _QUIET_GAP if q == _GAP else _QUIET_WORD if q == _WORD else _QUIET_NUMBER]
                     if net != _UNKNOWN:  # separators only
                         q = net & 0xFF
                         if net & 1 << 10:
                             if not in_gap and first_out[s]:
                                 found = _end_word(
-                                    s, k, ring, last, opened, token_at, solid, kind, ids,
+                                    s, k, ring, last, opened, token_at, solid, facts, ids,
                                     first_out, next_out, gram, length, need, gram_id, owner, begin, matches, found,
                                 )  # fmt: skip
                             if net & 1 << 11 or not in_gap:
@@ -239,7 +241,7 @@ def label(  # type: ignore[no-untyped-def]
                 elif emitted != NONE:
                     if not in_gap and first_out[s]:
                         found = _end_word(
-                            s, k, ring, last, opened, token_at, solid, kind, ids,
+                            s, k, ring, last, opened, token_at, solid, facts, ids,
                             first_out, next_out, gram, length, need, gram_id, owner, begin, matches, found,
                         )  # fmt: skip
                     if emitted == BREAK or not in_gap:

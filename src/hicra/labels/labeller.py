@@ -217,14 +217,11 @@ class _Machine:
         self.automaton = build(grams, lossy=vocab.lossy)
         self._table = text_rules(grams.text_version, lossy=vocab.lossy).table
         self._symbol = np.empty(len(vocab.data), np.uint8)
-        self._kind = np.empty(len(vocab), np.uint8)
-        self._jump = np.zeros(len(vocab), np.int32)
-        self._quiet = np.empty((len(vocab), 3), np.uint16)
+        self._facts = np.zeros((len(vocab), _kernel.COLUMNS), np.int32)
         a = self.automaton
         _kernel.classify(
-            vocab.data, vocab.offset, self._table, a.symbol_class, a.go, a.start,
-            self._symbol, self._kind, self._jump, self._quiet,
-        )  # fmt: skip
+            vocab.data, vocab.offset, self._table, a.symbol_class, a.go, a.start, self._symbol, self._facts
+        )
         self._ring = 1 << (a.longest + 3).bit_length()
         self._kernel = _kernel.label
 
@@ -243,10 +240,8 @@ class _Machine:
         gram_id = np.full(len(ids), -1, np.int32)
         begin = np.zeros(len(ids), np.bool_)
         matches = np.empty((len(ids) // 2 + 1 if want_matches else 0, 3), np.int64)
-        v = self.vocab
         found = self._kernel(
-            np.ascontiguousarray(ids), bounds, np.ascontiguousarray(keep),
-            v.data, v.offset, self._symbol, self._kind, self._jump, self._quiet,
+            np.ascontiguousarray(ids), bounds, np.ascontiguousarray(keep), self.vocab.data, self._symbol, self._facts,
             self._table, a.symbol_class, a.go, a.start, a.first_out, a.next_out, a.gram, a.length, a.need, self._ring,
             gram_id, begin, matches,
         )  # fmt: skip
