@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,10 +42,10 @@ SETTINGS = LabSettings(
 
 
 class Watcher:
-    """Counts batches of the warm start, and stops the experiment once an arm has come to `stop_at`."""
+    """Counts batches of the warm start, and kills the whole process once an arm has come to `die_at`."""
 
-    def __init__(self, stop_at: int | None = None) -> None:
-        self.stop_at, self.batches = stop_at, 0
+    def __init__(self, die_at: int | None = None) -> None:
+        self.die_at, self.batches = die_at, 0
         self.seen: dict[str, int] = {}
 
     def warm_start(self, done: int, total: int, loss: float) -> None:
@@ -47,16 +53,38 @@ class Watcher:
 
     def arm(self, arm: str, step: int, total: int, metrics: dict[str, Any], evals: list[dict[str, Any]]) -> None:
         self.seen[arm] = step
-        if self.stop_at is not None and step >= self.stop_at:
-            raise KeyboardInterrupt
+        if self.die_at is not None and step >= self.die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_stopped_experiment_goes_on(tmp_path: Path) -> None:
+def run_and_die(root: Path) -> int:
+    """Run the experiment in a process that is killed -9 after two steps; its exit code."""
+    code = (
+        "import sys; from pathlib import Path; from hicra.lab.experiment import run_experiment;"
+        "from tests.unit.test_lab_experiment import SETTINGS, Watcher;"
+        "run_experiment(Path(sys.argv[1]), SETTINGS, watcher=Watcher(die_at=2))"
+    )
+    here = Path(__file__).parents[2]
+    return subprocess.run([sys.executable, "-c", code, str(root)], cwd=here, timeout=300, check=False).returncode
+
+
+def arms_at_work(root: Path) -> list[str]:
+    """Command lines of processes that train in this folder."""
+    lines = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            lines.append(process.read_bytes().replace(b"\0", b" ").decode())
+    return [line for line in lines if "hicra.lab.arm" in line and str(root) in line]
+
+
+def test_a_killed_experiment_goes_on(tmp_path: Path) -> None:
     from hicra.traces.rundir import RunReader
 
-    with pytest.raises(KeyboardInterrupt):
-        run_experiment(tmp_path, SETTINGS, watcher=(first := Watcher(stop_at=2)))
-    assert first.batches == 2
+    assert run_and_die(tmp_path) == -signal.SIGKILL
+    deadline = time.monotonic() + 20
+    while arms_at_work(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not arms_at_work(tmp_path), "no run goes on unseen"
     layout = run_experiment(tmp_path, SETTINGS, watcher=(second := Watcher()))
     assert second.batches == 0, "the warm start was kept"
     assert second.seen == {"grpo": 4, "hicra": 4}
@@ -76,6 +104,14 @@ def test_a_stopped_experiment_goes_on(tmp_path: Path) -> None:
     assert layout.run("grpo").joinpath("metrics.jsonl").read_bytes() == before
     with pytest.raises(ConfigError, match="other settings"):
         run_experiment(tmp_path, replace(SETTINGS, seed=1))
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    from hicra.lab.experiment import _alone_in
+
+    with _alone_in(tmp_path), pytest.raises(ConfigError, match="another process"):
+        run_experiment(tmp_path, SETTINGS)
 
 
 def test_a_warm_start_is_made_once(tmp_path: Path) -> None:

@@ -164,11 +164,23 @@ def _evaluations(trainer: LabTrainer, layout: Layout, settings: LabSettings, arm
     return Evaluations()
 
 
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, however that ended: no run goes on unseen, and none is written by two."""
+    import os
+    import time
+
+    while os.getppid() == parent:
+        time.sleep(0.3)
+    os._exit(1)  # at once: the run directory and the checkpoints bear it at any moment
+
+
 def main(arguments: Sequence[str]) -> None:
     """`python -m hicra.lab.arm EXPERIMENT ARM`."""
     import os
+    import threading
     import warnings
 
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
     import torch
 

@@ -12,6 +12,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,13 +47,15 @@ def run_experiment(root: Path, settings: LabSettings, *, watcher: Watcher | None
         fresh: drop the runs that are there, whatever they are; a warm start with the same settings is kept.
 
     Raises:
-        ConfigError: the folder holds an experiment with other settings (and `fresh` is False).
+        ConfigError: the folder holds an experiment with other settings (and `fresh` is False), or another process is at
+            work in it.
         HicraError: an arm failed; the message holds the end of its log.
     """
     layout = Layout(root)
-    _claim(layout, settings, fresh)
-    prepare(layout, settings, watcher)
-    _run_arms(layout, settings, watcher)
+    with _alone_in(root):
+        _claim(layout, settings, fresh)
+        prepare(layout, settings, watcher)
+        _run_arms(layout, settings, watcher)
     return layout
 
 
@@ -74,6 +78,25 @@ def prepare(layout: Layout, settings: LabSettings, watcher: Watcher | None = Non
         make_base(layout.warm_start, settings, None if watcher is None else watcher.warm_start)
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def _alone_in(root: Path) -> Iterator[None]:
+    """Hold the folder's lock; the system lets go of it however this process ends."""
+    try:
+        import fcntl
+    except ImportError:  # not on this system: two experiments in one folder are then the user's care
+        yield
+        return
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"another process is at work in {root}", mend="wait for it to end, or choose another folder"
+            ) from error
+        yield
 
 
 def _claim(layout: Layout, settings: LabSettings, fresh: bool) -> None:
