@@ -3,7 +3,7 @@ them.
 
 For a problem i, d_i is the difference of two mean accuracies on it (HICRA minus GRPO, or after minus before
 training). The interval mean(d) +- 1.96 sd(d) / sqrt(n) speaks of *other problems for these two trained models*. It
-does not speak of other training runs, which differ by more: one seed cannot say that a method is better.
+does not speak of other training runs: one seed cannot say that a method is better.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ def _words(
         better = "HICRA's" if difference.mean > 0 else "GRPO's"
         words.append(f"HICRA minus GRPO: {difference}: {better} model is the better one on problems like these.")
     words.append(
-        "That interval is about problems, for these two models. This is one training run of each "
-        f"(seed {settings.seed}): training-run noise is larger than this, so it cannot say which method is better."
+        "That interval is about problems, for these two models. It leaves out what another training run would change: "
+        f"this is one run of each (seed {settings.seed}), and which method is better takes several seeds to say."
     )
     return words
 
