@@ -3,14 +3,12 @@
     python benchmarks/label.py [--tokens 4000000] [--grams 1500] [--json]
 
 Claims: at least 20 M tokens/s on one core for 1,500 grams; at least 1,000 times the sliding window; building takes
-under 1 s with a
-vocabulary of 150 k tokens; the automaton takes under 10 MB.
+under 1 s with a vocabulary of 150 k tokens; the automaton takes under 10 MB.
 
 The text is the bundled sample, repeated; the tokenizer is a byte-level BPE trained on it, filled up to 150 k tokens
-with word
-pieces that do not occur, as most of a real vocabulary does not. The sliding window decodes every window of up to 8
-tokens and searches it
-for each gram; the cached window decodes each token once and looks windows up in a hash set. Both are timed on a slice.
+with word pieces that do not occur, as most of a real vocabulary does not. The sliding window decodes every window of
+up to 8 tokens and searches it for each gram; the cached window decodes each token once and looks windows up in a hash
+set. Both are timed on a slice.
 """
 
 from __future__ import annotations

@@ -194,8 +194,7 @@ def label_ranges(
     """Labels of tokens given as character ranges, straight from the definition.
 
     A token belongs to the match that overlaps it and begins leftmost, the longest of these; an occurrence begins at
-    the first
-    token that belongs to it.
+    the first token that belongs to it.
     """
     found = matches(text, grams, lossy=lossy)
     owner: list[int] = []

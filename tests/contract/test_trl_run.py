@@ -315,7 +315,7 @@ def test_odd_planning_shares_are_reported_once(gram: str, share: str, settings: 
         _, reader = run(tmp_path, grams=str(path), max_steps=2, **settings)
     told = [str(w.message) for w in caught if issubclass(w.category, HicraWarning)]
     assert len(told) == 1
-    assert told[0].startswith(share)
+    assert told[0].startswith(f"of the first batch, {share} of the tokens are planning tokens")
     assert "'odd'" in told[0]
     assert "tokenizer" in told[0]
     assert [text for _, text in reader.notes()] == told

@@ -7,10 +7,9 @@ One algorithm a file, each with its formula and source on top: `group` (baseline
 two variants), `entropy` and `controls` (what it is compared with), `schedule` (alpha over training). `ESTIMATORS` is
 the table of all of them and `apply.HicraCredit` the one object that engines call.
 
-The function `hicra` and the file `hicra.py` share a name. The import below binds the function last, and Python binds a
-submodule on its package only when it first loads it, so `hicra.credit.hicra` is the function whatever is imported in
-which order. The
-algorithms call methods of the tensors that they get: importing them loads no torch.
+The function `hicra` and the file `hicra.py` share a name. The import below binds the function last, and Python binds
+a submodule on its package only when it first loads it, so `hicra.credit.hicra` is the function whatever is imported
+in which order. The algorithms call methods of the tensors that they get: importing them loads no torch.
 """
 
 from __future__ import annotations

@@ -5,9 +5,8 @@
     GRPO top_entropy          A' = A where H >= tau, 0 elsewhere                     arXiv 2506.01939; tau keeps the top
     20 %
 
-The first two have controls named after them in arXiv 2509.03646 ("entropy regularisation", "high-entropy advantage"). H
-is
-detached in the second and third: it weighs gradients and sends none. kappa > 1 keeps the sign of A.
+The first two have controls named after them in arXiv 2509.03646 ("entropy regularisation", "high-entropy advantage").
+H is detached in the second and third: it weighs gradients and sends none. kappa > 1 keeps the sign of A.
 """
 
 from __future__ import annotations

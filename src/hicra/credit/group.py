@@ -8,9 +8,9 @@
 
 mean and std are over the G completions of one group; std is the sample one (divisor G - 1), as in TRL and verl. Dr.
 GRPO's advantage is the plain mean-centred one; its other half, dividing the loss by a constant in place of the
-completion's length, belongs to the loss (``loss_type="dr_grpo"`` in TRL). DAPO (arXiv 2503.14476) takes GRPO's formula
-and filters groups whose rewards
-are all equal: those have advantage exactly 0 here, whatever rounding does to their mean.
+completion's length, belongs to the loss (``loss_type="dr_grpo"`` in TRL). DAPO (arXiv 2503.14476) takes GRPO's
+formula and filters groups whose rewards are all equal: those have advantage exactly 0 here, whatever rounding does to
+their mean.
 
 All take rewards (B,) and say which completions belong together either by `group_ids` (B,), any integers in any order,
 or by `group_size` G for consecutive blocks. They return advantages (B,) in the floating type of the rewards (float32

@@ -4,9 +4,9 @@
             = A[i,t]                           otherwise                 0 <= alpha < 1, the paper uses 0.2
 
 Source: "Emergent Hierarchical Reasoning in LLMs through Reinforcement Learning", arXiv 2509.03646. In a success
-planning tokens earn (1 + alpha) times the credit, in a failure (1 - alpha) times the blame; no sign changes. Since the
-change is upward
-on both sides, it adds mass: the advantages of a group no longer sum to zero. Two variants take that apart:
+planning tokens earn (1 + alpha) times the credit, in a failure (1 - alpha) times the blame; no sign changes. Since
+the change is upward on both sides, it adds mass: the advantages of a group no longer sum to zero. Two variants take
+that apart:
 
     hicra_symmetric    A' = A * (1 + alpha * m)           more credit and more blame: no net mass in a group whose
                                                           completions hold equally many planning tokens

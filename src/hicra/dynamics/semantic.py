@@ -2,11 +2,11 @@
 
     H = -sum_k p_k log2 p_k          p_k = share of gram (or cluster) k among the occurrences of a step's batch, in bits
 
-Source: arXiv 2509.03646. The plug-in estimate above grows with the number of occurrences n (its bias is about -(K-1) /
-(2 n ln 2) bits, Miller 1955), and completions get longer as training goes on, so its rise may be length alone. The
-rarefied one compares steps
-at equal counts: the expected plug-in entropy of m occurrences drawn from the n without replacement (individual-based
-rarefaction, Hurlbert 1971, applied to entropy). With c_k the counts and X_k hypergeometric(n, c_k, m),
+Source: arXiv 2509.03646. The plug-in estimate above grows with the number of occurrences n (its bias is about -(K-1)
+/ (2 n ln 2) bits, Miller 1955), and completions get longer as training goes on, so its rise may be length alone. The
+rarefied one compares steps at equal counts: the expected plug-in entropy of m occurrences drawn from the n without
+replacement (individual-based rarefaction, Hurlbert 1971, applied to entropy). With c_k the counts and X_k
+hypergeometric(n, c_k, m),
 
     H_m = log2 m - (1/m) sum_k E[X_k log2 X_k]
 

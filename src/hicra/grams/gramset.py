@@ -2,8 +2,7 @@
 
 A `GramSet` is immutable, ordered by text and identified by its content hash: two sets with the same grams, positions,
 clusters, functions and text rules have the same hash whatever they are called. Files are JSON with one gram a line,
-so that
-a version-control diff reads like a change list.
+so that a version-control diff reads like a change list.
 """
 
 from __future__ import annotations

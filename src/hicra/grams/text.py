@@ -1,17 +1,15 @@
 """The one definition of text: how bytes become words, spaces and breaks.
 
-Mining counts and labelling matches over the *same* stream of symbols, so that a gram found in a corpus is found
-again in a
-completion. The rules are a table: a finite-state transducer that reads bytes from left to right, never looks ahead
-and emits
-at most one symbol a byte (plus an apostrophe or a hyphen that it held back until it saw what follows).
+Mining counts and labelling matches over the *same* stream of symbols, so that a gram found in a corpus is found again
+in a completion. The rules are a table: a finite-state transducer that reads bytes from left to right, never looks
+ahead and emits at most one symbol a byte (plus an apostrophe or a hyphen that it held back until it saw what
+follows).
 
 Rules of version 1:
 
 - A word is a run of letters. ASCII and Latin-1 letters are lower-cased; other scripts' letters stay as they are. An
-  apostrophe (straight or curly) or a hyphen *between* letters belongs to the word; elsewhere an apostrophe is a
-  space and a
-  hyphen a break.
+  apostrophe (straight or curly) or a hyphen *between* letters belongs to the word; elsewhere an apostrophe is a space
+  and a hyphen a break.
 - White space, quotes, parentheses and the Markdown marks ``* _ ` ~`` are spaces. Spaces run together.
 - A comma or a long dash is a space that also opens a clause. A single newline is a space that also opens a sentence.
 - A blank line, ``. ! ? : ;``, digits, maths and all other signs break: no gram reaches across. What follows a break
@@ -45,7 +43,6 @@ TEXT_VERSION = 1
 """The version of the rules that this package runs; gram sets carry the version that they were made for."""
 
 # --- what a transition emits
-# -------------------------------------------------------------------------------------------
 NONE, SPACE, COMMA, NEWLINE, BREAK = 0, 1, 2, 3, 4
 JUNK = 5  # a letter that no gram holds: glues an identifier to the word before it
 LEAD = 6  # nothing yet: the first byte of a character that needs its other bytes to be known
@@ -58,7 +55,6 @@ CLAUSE, SENTENCE = 1, 2
 OPENS = (0, 0, CLAUSE, CLAUSE | SENTENCE, CLAUSE | SENTENCE)
 
 # --- classes of characters
-# ---------------------------------------------------------------------------------------------
 _LETTER, _DIGIT, _APOS, _HYPH, _UNDER, _SPACE, _QUOTE, _CLOSE, _COMMA, _NEWLINE, _STOP, _SIGN, _DOLLAR, _SLASH = range(
     14
 )
@@ -86,7 +82,6 @@ _GENERAL_PUNCTUATION = {  # third byte of U+2000..U+203F, the block of E2 80
 }
 
 # --- states
-# ------------------------------------------------------------------------------------------------------------
 _CONTEXTS = ("gap", "newline", "word", "apos", "hyph", "under", "glue")
 _LEADS = ("", "C2", "C3", "E2", "E280", "E2xx")
 _MATHS = ("$", "$$", "\\(", "\\[", "money")

@@ -1,9 +1,8 @@
 """Grams -> a deterministic automaton over the symbols of the text rules (Aho and Corasick, CACM 1975).
 
 Each gram is the pattern *space, words with single spaces between*. The space in front makes its left end a word
-boundary; its
-right end is one because acceptance is only looked at where a word ends. State 0 is the dead end inside a word that no
-gram begins with; `start` is where a word may begin.
+boundary; its right end is one because acceptance is only looked at where a word ends. State 0 is the dead end inside
+a word that no gram begins with; `start` is where a word may begin.
 """
 
 from __future__ import annotations

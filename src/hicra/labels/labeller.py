@@ -1,10 +1,8 @@
 """Which tokens are planning tokens: token ids in, `Labels` out; or plain text in, `Span`s out.
 
 A token is a planning token where one of its non-space bytes lies in an occurrence of a Strategic Gram. The labeller
-runs over
-the bytes of the tokens, so every lossless tokenisation of one text gets the same label, and a gram is found whatever
-tokens
-it is cut into.
+runs over the bytes of the tokens, so every lossless tokenisation of one text gets the same label, and a gram is found
+whatever tokens it is cut into.
 """
 
 from __future__ import annotations
