@@ -220,7 +220,7 @@ class HicraCredit:
             mask: completion tokens; default: all.
             logprobs, entropies: per token, nats; either may be missing.
             advantages_before, advantages_after: what went into `advantages` and what came out, for the mass that was
-            added.
+                added.
 
         Raises:
             DataError: shapes that do not go together.
@@ -258,7 +258,7 @@ class HicraCredit:
 
         Args:
             texts: recent completions of the policy. On several ranks, the same texts on all, or their placebos part
-            ways.
+                ways.
             step: optimizer step; goes into the draw's seed.
 
         Raises:

@@ -20,7 +20,7 @@ class CreditConfig:
     Attributes:
         estimator: a name of `hicra.credit.ESTIMATORS`.
         alpha: share of |A| added to planning tokens, in [0, 1); 0 observes only: labels and metrics, advantages
-        untouched.
+            untouched.
         alpha_schedule: a name of `hicra.credit.schedule.SCHEDULES`: "constant" or "warmup".
         alpha_warmup_steps: optimizer steps from 0 to alpha with "warmup".
         grams: name or path of the gram set.

@@ -83,9 +83,8 @@ class Sums:
             planning, mask: token flags of one shape, (B, T) or flat (N,); only tokens in `mask` count.
             gram_id, begin: where occurrences start and of which gram, same shape; counted into `gram_counts`.
             n_grams: K, length of `gram_counts`.
-            logprobs, entropies: token values of the same shape, nats; values outside the mask may be anything. What is
-            not
-                finite inside it is left out and counted: `metrics` says so.
+            logprobs, entropies: token values of the same shape, nats; values outside the mask may be anything. What
+                is not finite inside it is left out and counted: `metrics` says so.
             before, after: advantages, broadcastable to the tokens' shape.
         """
         import torch

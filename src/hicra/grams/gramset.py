@@ -145,8 +145,7 @@ class GramSet:
 
         Raises:
             DataError: there is no such set or file, it is no gram set, it was made for other text rules, or it was
-            edited
-                after it was saved (its hash does not fit).
+                edited after it was saved (its hash does not fit).
         """
         path = Path(name_or_path)
         if path.suffix == "" and not path.exists():

@@ -13,18 +13,14 @@ Rules of version 1:
 - White space, quotes, parentheses and the Markdown marks ``* _ ` ~`` are spaces. Spaces run together.
 - A comma or a long dash is a space that also opens a clause. A single newline is a space that also opens a sentence.
 - A blank line, ``. ! ? : ;``, digits, maths and all other signs break: no gram reaches across. What follows a break
-opens a
-  sentence. A word glued to a digit or an underscore (``x2``, ``wait_for``) is an identifier, not a word.
+  opens a sentence. A word glued to a digit or an underscore (``x2``, ``wait_for``) is an identifier, not a word.
 - Maths is ``$...$``, ``$$...$$``, ``\\(...\\)``, ``\\[...\\]``; unclosed maths ends at the blank line. ``\\command``
-is maths. A ``$``
-  before a number is money as soon as a space and a letter, a closing parenthesis, the end of the line or of the
-  sentence
-  follow.
+  is maths. A ``$`` before a number is money as soon as a space and a letter, a closing parenthesis, the end of the
+  line or of the sentence follow.
 - A sentence start is a clause start too. The start of the text starts both.
 
 Tokenisers that lose white space (WordPiece, word-level ones) write ``let ' s``: there (`lossy=True`) apostrophes and
-hyphens
-are letters of their own and `variants` spells a gram in each spacing that such a tokeniser can produce.
+hyphens are letters of their own and `variants` spells a gram in each spacing that such a tokeniser can produce.
 """
 
 from __future__ import annotations

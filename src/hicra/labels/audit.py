@@ -26,7 +26,7 @@ class Audit:
         gram_counts: occurrences by gram text.
         by_style: tokens and planning tokens by the completions' style.
         altered: completions whose tokens' bytes are not the text's (the tokenizer changes the text, e.g. lower-cases
-        it).
+            it).
         warnings: what a person should look at before training, in words.
     """
 

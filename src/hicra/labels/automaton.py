@@ -28,8 +28,8 @@ class Automaton:
         symbol_class: uint8 (256,), the class of each symbol; 0 = in no gram, 1 = a space.
         go: uint16 or uint32 (S, C), the next state.
         start: the state after a space or a break.
-        first_out: int32 (S,), the nearest state on the chain of suffixes (the state itself first) that ends a gram;
-        0 = none.
+        first_out: int32 (S,), the nearest state on the chain of suffixes (the state itself first) that ends a gram; 0
+            = none.
         next_out: int32 (S,), the next such state after this one.
         gram: int32 (S,), the gram that ends in the state, -1 for none.
         length: int32 (S,), the number of that gram's symbols.

@@ -27,11 +27,11 @@ class Labels:
 
     Attributes:
         mask: bool; the token overlaps the non-space bytes of some match. ``mask == (gram_id >= 0)``.
-        gram_id: int32; index into the gram set of the leftmost, then longest, match that the token belongs to; -1
-        for none.
+        gram_id: int32; index into the gram set of the leftmost, then longest, match that the token belongs to; -1 for
+            none.
         begin: bool; an occurrence starts here. Adjacent repeats of a gram stay two occurrences.
         credit: bool or None; the tokens that get the extra credit where these are not `mask` (placebo and random
-        controls).
+            controls).
     """
 
     mask: Any
@@ -60,9 +60,8 @@ class Labeller:
 
     Args:
         grams: a `GramSet`, or the name or path of one.
-        tokenizer: a transformers or tokenizers tokenizer, a `Vocab`, or a name or path for ``AutoTokenizer``.
-        Without one there are only
-            `spans`.
+        tokenizer: a transformers or tokenizers tokenizer, a `Vocab`, or a name or path for ``AutoTokenizer``. Without
+            one there are only `spans`.
 
     Raises:
         DataError: the gram set cannot be loaded, or was made for other text rules.
@@ -105,11 +104,11 @@ class Labeller:
 
         Args:
             token_ids: integers; one of: an array or tensor (B, T) of padded rows, (T,) of one completion or, with
-            `offsets`, (N,) of
-                all completions end to end; a list of integers (one completion); a list of lists (ragged rows).
+                `offsets`, (N,) of all completions end to end; a list of integers (one completion); a list of lists
+                (ragged rows).
             mask: which tokens are the policy's own (1) and which are padding, prompt or tool output (0); same shape
-            as the ids.
-                Tokens outside break matches and are never labelled, and their ids are not looked at. Default: all.
+                as the ids. Tokens outside break matches and are never labelled, and their ids are not looked at.
+                Default: all.
             offsets: (B+1,) where each completion of a flat batch begins, from 0 to N.
 
         Returns:
@@ -119,7 +118,7 @@ class Labeller:
         Raises:
             ConfigError: the labeller was made without a tokenizer.
             DataError: ids outside the vocabulary, a mask of another shape, offsets that do not fit, or ids that are
-            no integers.
+                no integers.
         """
         machine = self._need_machine()
         if isinstance(token_ids, Sequence) and len(token_ids) and _is_row(token_ids[0]):

@@ -67,9 +67,8 @@ def vocab_of(tokenizer: Any) -> Vocab:
     """The bytes of every token of a tokenizer (cached while the tokenizer lives).
 
     Args:
-        tokenizer: a transformers tokenizer (fast, or slow with a SentencePiece model), a ``tokenizers.Tokenizer``,
-        or a `Vocab`
-            made by hand for anything else.
+        tokenizer: a transformers tokenizer (fast, or slow with a SentencePiece model), a ``tokenizers.Tokenizer``, or
+            a `Vocab` made by hand for anything else.
 
     Raises:
         ConfigError: it is none of these, or of a kind whose bytes are not known.
