@@ -1,11 +1,13 @@
 """What lies where in an experiment's folder.
 
-    experiment.json        the settings
-    warm_start/            the model that both arms start from
-    grams.json             the lab's gram set
-    grpo/, hicra/          run directories, with evals/step-000040.parquet (one row a completion) and model/ (after the end)
-    work/                  checkpoints and logs of arms that have not ended
+    experiment.json    the settings
+    warm_start/        the model that both arms start from
+    grams.json         the lab's gram set
+    grpo/, hicra/      run directories, with evals/step-000040.parquet (one row a completion) and, at the end, model/
+    work/              checkpoints and logs of arms that have not ended
     report.html
+
+A stopped experiment goes on from what it finds here.
 """
 
 from __future__ import annotations
