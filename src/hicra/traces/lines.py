@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,10 +13,14 @@ from hicra.errors import DataError
 _CHUNK = 1 << 16
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path, on_broken: Callable[[DataError], None] | None = None) -> Iterator[tuple[int, str]]:
     """Yield (line number from 1, text without the line end) of a UTF-8 file; blank lines are passed over.
 
     Only ``\\n`` ends a line: the other separators that Unicode knows may stand inside a JSON string.
+
+    Args:
+        path: the file.
+        on_broken: is handed the error of a line that is not UTF-8, which is then skipped; default: raise it.
 
     Raises:
         DataError: unreadable file, damaged or truncated compression, or bytes that are not UTF-8 (with the line).
@@ -29,7 +33,14 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                     _check_encoding(raw, path)
                     raw = raw.removeprefix(b"\xef\xbb\xbf")
                 if raw and not raw.isspace():
-                    yield number, _decode(raw, path, number)
+                    try:
+                        line = _decode(raw, path, number)
+                    except DataError as error:
+                        if on_broken is None:
+                            raise
+                        on_broken(error)
+                    else:
+                        yield number, line
     except OSError as error:  # gzip.BadGzipFile is one
         raise DataError(f"{path}: cannot be read after line {number}", got=str(error)) from error
 

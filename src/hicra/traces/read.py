@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from glob import glob, has_magic
 from importlib import resources
 from pathlib import Path
@@ -19,9 +19,14 @@ _LINES = (".jsonl", ".ndjson", ".json")
 _EXTENSIONS = (*(ext + zipped for ext in _LINES for zipped in ("", ".gz", ".zst")), ".parquet")
 _BATCH = 256  # rows of Parquet decoded at a time
 
+OnBroken = Callable[[DataError], None]
+
 
 def read_traces(
-    path_or_dataset: str | os.PathLike[str] | Iterable[Mapping[str, Any]], *, columns: Mapping[str, str] | None = None
+    path_or_dataset: str | os.PathLike[str] | Iterable[Mapping[str, Any]],
+    *,
+    columns: Mapping[str, str] | None = None,
+    on_broken: OnBroken | None = None,
 ) -> Iterator[Trace]:
     """Stream traces.
 
@@ -33,6 +38,8 @@ def read_traces(
             found by their own name or a usual one (prompt, question; completion, response, output; is_correct) if no
             two columns could be meant. A trace needs a problem and a solution; its id is made up from the place where
             there is none, the other fields are None.
+        on_broken: is handed the error of each broken row (with file and line), which is then skipped. Default: the
+            first one is raised. A damaged file is an error either way, and so is one without any sound row.
 
     Returns:
         An iterator over traces. What is wrong with the arguments is raised at once, what is wrong with the data when it
@@ -44,12 +51,13 @@ def read_traces(
             value of another type (each with file and line), or no row at all.
     """
     rows = RowReader(check_mapping(columns))
+    broken = _Broken(on_broken)
     if isinstance(path_or_dataset, str | os.PathLike):
         path = Path(path_or_dataset)
         files = _files(path, str(path_or_dataset))
         root = path if path.is_dir() else None
         source = str(path_or_dataset)
-        return _at_least_one((t for file in files for t in _from_file(file, root, rows)), source)
+        return _at_least_one((t for file in files for t in _from_file(file, root, rows, broken)), source, broken)
     if isinstance(path_or_dataset, Mapping):
         raise DataError(
             "a mapping is not a sequence of rows",
@@ -64,7 +72,23 @@ def read_traces(
             got=type(path_or_dataset).__name__,
         )
     name = type(path_or_dataset).__name__
-    return _at_least_one(_from_rows(path_or_dataset, name, rows), name)
+    return _at_least_one(_from_rows(path_or_dataset, name, rows, broken), name, broken)
+
+
+class _Broken:
+    """What to do with broken rows: raise the first, or hand each over and remember the first."""
+
+    def __init__(self, on_broken: OnBroken | None) -> None:
+        self._hand_over = on_broken
+        self.rows = 0
+        self.first: DataError | None = None
+
+    def __call__(self, error: DataError) -> None:
+        if self._hand_over is None:
+            raise error
+        self.rows += 1
+        self.first = self.first or error
+        self._hand_over(error)
 
 
 def sample_traces() -> Iterator[Trace]:
@@ -128,27 +152,36 @@ def _unknown_extension(path: Path) -> DataError:
     )
 
 
-def _from_file(path: Path, root: Path | None, rows: RowReader) -> Iterator[Trace]:
+def _from_file(path: Path, root: Path | None, rows: RowReader, broken: _Broken) -> Iterator[Trace]:
     name = path.relative_to(root).as_posix() if root else path.name
     read = _from_parquet if path.suffix == ".parquet" else _from_lines
-    yield from read(path, name, rows)
+    yield from read(path, name, rows, broken)
 
 
-def _from_lines(path: Path, name: str, rows: RowReader) -> Iterator[Trace]:
-    for number, line in read_lines(path):
+def _from_lines(path: Path, name: str, rows: RowReader, broken: _Broken) -> Iterator[Trace]:
+    for number, line in read_lines(path, broken):
         where = f"{path}:{number}"
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:  # ValueError: also an integer of too many digits
-            raise _broken_json(where, number, line, error) from error
-        if not isinstance(row, dict):
-            raise DataError(
-                f"{where}: a line must be one JSON object",
-                expected='{"problem": "...", "solution": "..."}',
-                got=f"a JSON {type(row).__name__}",
-                mend=f"jq -c '.[]' {path} > lines.jsonl" if isinstance(row, list) else None,
-            )
-        yield rows.trace(row, where, f"{name}:{number}")
+            trace = rows.trace(_parsed(line, number, where, path), where, f"{name}:{number}")
+        except DataError as error:
+            broken(error)
+        else:
+            yield trace
+
+
+def _parsed(line: str, number: int, where: str, path: Path) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:  # ValueError: also an integer of too many digits
+        raise _broken_json(where, number, line, error) from error
+    if not isinstance(row, dict):
+        raise DataError(
+            f"{where}: a line must be one JSON object",
+            expected='{"problem": "...", "solution": "..."}',
+            got=f"a JSON {type(row).__name__}",
+            mend=f"jq -c '.[]' {path} > lines.jsonl" if isinstance(row, list) else None,
+        )
+    return row
 
 
 def _broken_json(where: str, number: int, line: str, error: Exception) -> DataError:
@@ -165,7 +198,7 @@ def _broken_json(where: str, number: int, line: str, error: Exception) -> DataEr
     )
 
 
-def _from_parquet(path: Path, name: str, rows: RowReader) -> Iterator[Trace]:
+def _from_parquet(path: Path, name: str, rows: RowReader, broken: _Broken) -> Iterator[Trace]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -176,7 +209,12 @@ def _from_parquet(path: Path, name: str, rows: RowReader) -> Iterator[Trace]:
             for batch in file.iter_batches(batch_size=_BATCH, columns=sorted(set(at.values())), use_threads=False):
                 for row in batch.to_pylist():
                     number += 1
-                    yield rows.trace(row, f"{path}: row {number}", f"{name}:{number}")
+                    try:
+                        trace = rows.trace(row, f"{path}: row {number}", f"{name}:{number}")
+                    except DataError as error:
+                        broken(error)
+                    else:
+                        yield trace
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"{path}: is not an intact Parquet file (read up to row {number})",
@@ -185,19 +223,31 @@ def _from_parquet(path: Path, name: str, rows: RowReader) -> Iterator[Trace]:
         ) from error
 
 
-def _from_rows(source: Iterable[Any], name: str, rows: RowReader) -> Iterator[Trace]:
+def _from_rows(source: Iterable[Any], name: str, rows: RowReader, broken: _Broken) -> Iterator[Trace]:
     for number, row in enumerate(source, start=1):
         where = f"{name}: row {number}"
-        if not isinstance(row, Mapping):
-            raise DataError(f"{where}: not a row", expected="a mapping from column names", got=type(row).__name__)
-        yield rows.trace(row, where, f"{name}:{number}")
+        try:
+            if not isinstance(row, Mapping):
+                raise DataError(f"{where}: not a row", expected="a mapping from column names", got=type(row).__name__)
+            trace = rows.trace(row, where, f"{name}:{number}")
+        except DataError as error:
+            broken(error)
+        else:
+            yield trace
 
 
-def _at_least_one(traces: Iterator[Trace], source: str) -> Iterator[Trace]:
+def _at_least_one(traces: Iterator[Trace], source: str, broken: _Broken) -> Iterator[Trace]:
     empty = True
     for trace in traces:
         empty = False
         yield trace
+    if empty and broken.first is not None:
+        raise DataError(
+            f"{source}: none of its {broken.rows:,} rows can be read; the first: {broken.first.problem}",
+            expected=broken.first.expected,
+            got=broken.first.got,
+            mend=broken.first.mend,
+        ) from broken.first
     if empty:
         raise DataError(f"{source}: holds no traces", expected="at least one row", got="an empty corpus")
 
