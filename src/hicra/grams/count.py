@@ -1,0 +1,173 @@
+"""Count what a corpus says: every n-gram of enough distinct problems, with what tells steering from content.
+
+Definitions. A *solution* is a distinct pair (problem, text): repeated lines count once. A *problem* is its text,
+lower-cased and with white space run together; a trace without one is a problem of its own. The *document frequency over
+problems* of a gram is the number of distinct problems of which at least one solution holds it: sixteen rollouts of one
+prompt are one piece of evidence. A gram is kept if that number reaches the minimum; the numbers of a kept gram are
+exact. An n-gram cannot reach it unless both (n-1)-grams in it do (the a-priori rule), so counting goes up level by
+level.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hicra.errors import DataError
+from hicra.grams.text import TEXT_VERSION
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Integers = npt.NDArray[np.int64]
+
+FORMAT = "hicra-counts"
+FORMAT_VERSION = 1
+NEAR = 4
+"""Maths is near a gram if at most `NEAR` - 1 words stand between them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """The n-grams of a corpus that occur in enough distinct problems: K rows, sorted by text, and totals.
+
+    An occurrence is a place in a solution where the words of the gram follow each other with no break between them
+    (`hicra.grams.text`); occurrences may overlap. All columns are of shape (K,) and int64 but for `text`.
+
+    Attributes:
+        text: the gram, normalised: an object array of strings.
+        n: its words.
+        tf: occurrences.
+        df: solutions that hold it.
+        problems: distinct problems with a solution that holds it.
+        clause: occurrences that begin a clause (those that begin a sentence among them).
+        sentence: occurrences that begin a sentence.
+        statements: distinct problems whose own statement holds it.
+        maths_adjacent: occurrences with maths, a number or an identifier directly before or after, in one sentence.
+        maths_near: occurrences with some within `NEAR` words before or after, in one sentence.
+        maths_after: occurrences with some within `NEAR` words after, sentences not minded.
+        left_top: occurrences after the word that most often comes before it, no break in between. Neighbours are
+            the words that are kept themselves.
+        right_top: occurrences before the word that most often comes after it, likewise.
+        problems_by_group: (K, S) distinct problems with a solution of that group that holds it.
+        groups: (S,) names of the groups, sorted.
+        group_problems: (S,) distinct problems with a solution of that group.
+        n_solutions: distinct solutions that were counted.
+        n_problems: distinct problems that they solve.
+        n_statements: distinct problems that have a statement.
+        n_words: words of the solutions, rare ones too; identifiers and numbers are no words.
+        n_characters: characters of the solutions.
+        n_max: the longest n-gram that was counted.
+        min_problems: the minimum that `problems` had to reach.
+        skipped: what was handed in and not counted: ``duplicates`` (lines) and ``empty`` (solutions without a word).
+        text_version: version of the text rules.
+    """
+
+    text: npt.NDArray[np.object_]
+    n: Integers
+    tf: Integers
+    df: Integers
+    problems: Integers
+    clause: Integers
+    sentence: Integers
+    statements: Integers
+    maths_adjacent: Integers
+    maths_near: Integers
+    maths_after: Integers
+    left_top: Integers
+    right_top: Integers
+    problems_by_group: Integers
+    groups: tuple[str, ...]
+    group_problems: Integers
+    n_solutions: int
+    n_problems: int
+    n_statements: int
+    n_words: int
+    n_characters: int
+    n_max: int
+    min_problems: int
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    text_version: int = TEXT_VERSION
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def select(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Counts:
+        """The same totals with some rows only; `rows` is a mask (K,) or ascending indices."""
+        columns = {name: getattr(self, name)[rows] for name in (*COLUMNS, "problems_by_group")}
+        return Counts(**{f.name: columns.get(f.name, getattr(self, f.name)) for f in fields(self)})
+
+    def save(self, path: str | Path) -> Path:
+        """Write the counts as Parquet: the columns, one more for each group, the totals in the schema's metadata.
+
+        Raises:
+            DataError: the file cannot be written (an older one stays as it is).
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = Path(path)
+        part = path.with_name(path.name + ".part")
+        columns = {name: pa.array(getattr(self, name)) for name in COLUMNS}
+        columns |= {f"problems[{i}]": pa.array(self.problems_by_group[:, i]) for i in range(len(self.groups))}
+        columns["text"] = pa.array(self.text, pa.string())
+        totals = {name: getattr(self, name) for name in _TOTALS}
+        head = {"format": FORMAT, "format_version": FORMAT_VERSION, **totals, "skipped": dict(self.skipped)}
+        head |= {"groups": list(self.groups), "group_problems": self.group_problems.tolist()}
+        try:
+            pq.write_table(pa.table(columns, metadata={"hicra": json.dumps(head)}), part, compression="zstd")
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise DataError(f"cannot write the counts {path}", got=str(error)) from error
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Counts:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: there is no such file, or it holds no counts of this format.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            with pq.ParquetFile(path) as file:  # its own columns only: a folder named a=b adds none
+                table = file.read()
+            head: dict[str, Any] = json.loads((table.schema.metadata or {}).get(b"hicra", b"{}"))
+        except (OSError, pa.ArrowException, ValueError) as error:
+            raise DataError(f"cannot read the counts {path}", got=str(error).splitlines()[0]) from error
+        if (head.get("format"), head.get("format_version")) != (FORMAT, FORMAT_VERSION):
+            raise DataError(
+                f"{path} holds no counts",
+                expected=f"{FORMAT} {FORMAT_VERSION}",
+                got=f"{head.get('format')} {head.get('format_version')}",
+            )
+        columns = {name: table[name].to_numpy() for name in COLUMNS}
+        groups = tuple(head["groups"])
+        by_group = [table[f"problems[{i}]"].to_numpy() for i in range(len(groups))]
+        return cls(
+            **columns,
+            problems_by_group=np.stack(by_group, 1) if groups else np.zeros((table.num_rows, 0), np.int64),
+            groups=groups,
+            group_problems=np.array(head["group_problems"], np.int64),
+            skipped=head["skipped"],
+            **{name: head[name] for name in _TOTALS},
+        )
+
+
+COLUMNS = (
+    "text", "n", "tf", "df", "problems", "clause", "sentence", "statements",
+    "maths_adjacent", "maths_near", "maths_after", "left_top", "right_top",
+)  # fmt: skip
+"""Names of the columns of shape (K,)."""
+
+_TOTALS = (
+    "n_solutions", "n_problems", "n_statements", "n_words", "n_characters", "n_max", "min_problems", "text_version",
+)  # fmt: skip
