@@ -13,7 +13,7 @@ from typing import get_args
 
 from hicra.errors import DataError, RunDirError
 from hicra.labels.labeller import Labeller
-from hicra.report import render_curves, render_trace_png, render_trace_svg
+from hicra.report import render_curves, render_trace_png
 from hicra.report.style import Theme
 from hicra.traces import sample_traces
 
@@ -30,7 +30,7 @@ FUNCTIONS = {
 
 
 def draw_trace(out: Path) -> None:
-    """trace-{light,dark}.png and trace.svg."""
+    """trace-{light,dark}.png."""
     found = [trace for trace in sample_traces() if trace.id == TRACE]
     if not found:
         raise DataError(f"no bundled trace {TRACE}", mend="name one of hicra.traces.sample_traces() in this script")
@@ -38,17 +38,15 @@ def draw_trace(out: Path) -> None:
     spans = Labeller().spans(text)
     for theme in get_args(Theme):
         (out / f"trace-{theme}.png").write_bytes(render_trace_png(text, spans, functions=FUNCTIONS, theme=theme))
-    (out / "trace.svg").write_text(render_trace_svg(text, spans, functions=FUNCTIONS), encoding="utf-8")
 
 
 def draw_curves(demo: Path, out: Path) -> None:
-    """curves-{light,dark}.png and curves.svg."""
+    """curves-{light,dark}.png."""
     runs = sorted(path.parent for path in demo.glob("*/run.json"))
     if not runs:
         raise RunDirError(f"{demo}: no run directory in it", mend=f"make one with `hicra demo --out {demo}`")
     for theme in get_args(Theme):
         (out / f"curves-{theme}.png").write_bytes(render_curves(runs, theme=theme))
-    (out / "curves.svg").write_bytes(render_curves(runs, format="svg"))
 
 
 def main() -> None:

@@ -160,6 +160,15 @@ def test_an_outcome_is_plain_json(tmp_path: Path) -> None:
     assert document["hicra_minus_grpo"] == {"mean": 0.0, "low": None, "high": None, "n": 1}
 
 
+def test_intervals_of_a_mean_by_hand() -> None:
+    from hicra.lab.intervals import mean_interval
+
+    # sd of 0, 0, 1, 1 is sqrt(1/3); over sqrt(4): .28868, times 1.96: .56580
+    assert mean_interval([0, 0, 1, 1]) == pytest.approx((0.5, -0.06580, 1.06580), abs=1e-5)
+    assert mean_interval([0.25]) == (0.25, -math.inf, math.inf)
+    assert math.isnan(mean_interval([])[0])
+
+
 def test_an_unfinished_experiment_has_no_outcome(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     write_arm(layout, "grpo", {0: [0, 1]})

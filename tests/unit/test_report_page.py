@@ -16,6 +16,7 @@ import pytest
 from hicra.errors import ConfigError, DataError, MissingExtraError
 from hicra.report import render_curves, render_trace_png, render_trace_svg, write_report
 from hicra.report.draw import panel_svg
+from hicra.report.facts import run_rows
 from hicra.report.figures import build_figures
 from hicra.report.page import build_page, json_block
 from hicra.report.rollouts import payload, select, spaced, spans
@@ -190,6 +191,19 @@ def test_spans_part_where_occurrences_begin() -> None:
     planning, gram = [False, True, True, True, True, False, True], [-1, 3, 3, 3, 5, -1, -1]
     begin = [False, True, False, True, True, False, False]
     assert spans(planning, gram, begin) == [(1, 3, 3), (3, 4, 3), (4, 5, 5), (6, 7, -1)]
+
+
+@pytest.mark.parametrize(
+    ("model", "shown"),
+    [("Qwen/Qwen3-4B", "Qwen/Qwen3-4B"), ("/home/someone/demo/warm_start", "…/demo/warm_start"), ("./m", "./m")],
+)
+def test_a_model_on_somebodys_disk_is_called_by_the_end_of_its_path(model: str, shown: str, tmp_path: Path) -> None:
+    path = make_run(tmp_path / "run", steps=2)
+    meta = json.loads((path / "run.json").read_text("utf-8"))
+    meta["config"]["model"] = model
+    (path / "run.json").write_text(json.dumps(meta), "utf-8")
+    rows = {row.name: row.cells for row in run_rows(read_runs([path]))}
+    assert rows["Model"] == (shown,)
 
 
 def test_a_demo_fits_in_three_megabytes(tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
-"""What an experiment shows, and how sure that is: paired differences over held-out problems, and sentences made from
-them.
+"""What an experiment shows, and how sure that is: paired differences over held-out problems, and words about them.
 
 For a problem i, d_i is the difference of two mean accuracies on it (HICRA minus GRPO, or after minus before
-training). The interval mean(d) +- 1.96 sd(d) / sqrt(n) speaks of *other problems for these two trained models*. It
-does not speak of other training runs: one seed cannot say that a method is better.
+training). The interval of their mean (intervals.py) speaks of *other problems for these two trained models*. It does
+not speak of other training runs: one seed cannot say that a method is better.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hicra.errors import RunDirError
+from hicra.lab.intervals import mean_interval
 from hicra.lab.layout import Layout
 from hicra.lab.settings import ARMS, LabSettings
 from hicra.traces.rundir import RunReader
@@ -96,12 +96,7 @@ def item_accuracy(layout: Layout, arm: str, step: int) -> dict[str, float]:
 def paired_difference(after: dict[str, float], before: dict[str, float]) -> Difference:
     """`after` minus `before` over the items that both have; infinitely uncertain with fewer than two."""
     both = [after[item] - before[item] for item in after if item in before]
-    n = len(both)
-    if n < 2:
-        return Difference(both[0] if both else math.nan, -math.inf, math.inf, n)
-    mean = sum(both) / n
-    half = 1.96 * math.sqrt(sum((d - mean) ** 2 for d in both) / (n - 1) / n)
-    return Difference(mean, mean - half, mean + half, n)
+    return Difference(*mean_interval(both), len(both))
 
 
 def _words(

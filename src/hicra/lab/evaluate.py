@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hicra.lab.intervals import mean_interval
 from hicra.lab.verifier import attempts, equations, is_right
 from hicra.lab.world import Problem
 
@@ -57,7 +58,8 @@ def evaluate(
     """Draw `samples` completions of each problem at temperature 1 and measure them. Torch's global random state is
     left alone.
 
-    Metrics: accuracy (share of completions with an earned answer), length (tokens), truncated (share),
+    Metrics: accuracy (share of completions with an earned answer; its 95 % interval over problems is accuracy_low to
+    accuracy_high), length (tokens), truncated (share),
     execution_error (share of wrong equations), attempts (a completion), approach_entropy_bits and
     first_approach_entropy_bits (which approach is announced, at all and first), semantic_entropy_bits and
     semantic_entropy_clusters_bits (which gram, which cluster), semantic_entropy_rarefied_bits (which gram, among
@@ -81,8 +83,12 @@ def evaluate(
     texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
     correct = [is_right(problem, text) for problem, text in zip(asked, texts, strict=True)]
     labels = labeller.label(drawn.tokens_BT, drawn.mask_BT)
+    by_problem = [correct[i : i + samples] for i in range(0, len(correct), samples)]
+    accuracy, low, high = mean_interval([sum(found) / samples for found in by_problem])
     metrics = {
-        "accuracy": sum(correct) / len(asked),
+        "accuracy": accuracy,
+        "accuracy_low": max(0.0, low),
+        "accuracy_high": min(1.0, high),
         "length": sum(map(len, ids)) / len(asked),
         "truncated": sum(row[-1] != tokenizer.eos_token_id for row in ids) / len(asked),
         "n": float(len(asked)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from hicra.report.style import visible
@@ -27,8 +28,8 @@ class Row:
         return len(self.cells) > 1 and len(set(self.cells)) == 1
 
 
+_MODEL = ("model", "model_name_or_path", "model_id", "base_model")
 _SETTINGS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Model", ("model", "model_name_or_path", "model_id", "base_model")),
     ("alpha", ("alpha",)),
     ("alpha schedule", ("alpha_schedule",)),
     ("Completions a prompt", ("num_generations", "group_size")),
@@ -39,7 +40,7 @@ _SETTINGS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 def run_rows(runs: Sequence[Run]) -> list[Row]:
     """What was run: model, method, alpha, grams, steps, seeds, versions. Rows that no run knows are left out."""
-    rows = [_row(runs, "Method", _method)]
+    rows = [_row(runs, "Method", _method), _row(runs, "Model", _model)]
     rows += [_row(runs, name, lambda run, keys=keys: run.setting(*keys)) for name, keys in _SETTINGS]  # type: ignore[misc]
     rows += [
         _row(runs, "Gram set", _gram_set),
@@ -69,6 +70,13 @@ def _cell(value: Any) -> str:
 def _method(run: Run) -> Any:
     estimator = run.setting("estimator")
     return "grpo (alpha 0, observed)" if run.baseline and estimator not in (None, "grpo") else estimator
+
+
+def _model(run: Run) -> Any:
+    """Name of the model; of a folder only the end of its path: where it lies on one machine tells a reader nothing."""
+    name = run.setting(*_MODEL)
+    parts = PurePath(name).parts if isinstance(name, str) else ()
+    return "/".join(("…", *parts[-2:])) if len(parts) > 3 else name
 
 
 def _gram_set(run: Run) -> str | None:
