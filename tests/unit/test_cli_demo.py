@@ -8,28 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from hicra.lab.model import ModelSize
-from hicra.lab.settings import LabSettings, Training
-from hicra.lab.warmstart import WarmStart
+from hicra.lab.settings import LabSettings
+from tests.tiny_lab import tiny_lab
 
 pytest.importorskip("trl")
 pytest.importorskip("matplotlib")
 
-TINY = LabSettings(
-    model=ModelSize(width=32, layers=1, heads=2, feed_forward=48),
-    warm_start=WarmStart(comparisons=16, samples=32),
-    training=Training(
-        steps=2,
-        prompts=2,
-        group_size=2,
-        max_tokens=24,
-        soft_tokens=24,
-        eval_every=2,
-        eval_samples=1,
-        eval_problems=4,
-        save_every=2,
-    ),
-)
+TINY = tiny_lab(steps=2, samples=32)
 
 
 def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,28 +17,13 @@ import pytest
 from hicra.errors import ConfigError, HicraError
 from hicra.lab.experiment import prepare, run_experiment
 from hicra.lab.layout import Layout
-from hicra.lab.model import ModelSize
-from hicra.lab.settings import LabSettings, Training
 from hicra.lab.warmstart import WarmStart
+from tests.tiny_lab import tiny_lab
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
-SETTINGS = LabSettings(
-    model=ModelSize(width=32, layers=1, heads=2, feed_forward=48),
-    warm_start=WarmStart(comparisons=16, samples=16),
-    training=Training(
-        steps=4,
-        prompts=2,
-        group_size=2,
-        max_tokens=24,
-        soft_tokens=24,
-        eval_every=2,
-        eval_samples=1,
-        eval_problems=4,
-        save_every=2,
-    ),
-)
+SETTINGS = tiny_lab(steps=4, samples=16)
 
 
 class Watcher:

@@ -168,11 +168,11 @@ def _draw(ax: Axes, panel: Panel, runs: Sequence[Run], palette: dict[str, str]) 
         run = runs[curve.run]
         draw = _draw_points if panel.points else _draw_line
         draw(ax, curve, palette[run.role], _DASHES[run.dash])
-    ax.set_xlim(x_limits(panel))
-    ax.set_ylim(panel.limits or y_limits(panel))
+    ax.set_xlim(x_limits(panel.curves))
+    ax.set_ylim(panel.limits or y_limits(panel.curves, panel.unit))
     if panel.points:
         ax.margins(x=0)
-        low, high = x_limits(panel)
+        low, high = x_limits(panel.curves)
         ax.set_xlim(low - 0.02 * (high - low), high + 0.02 * (high - low))
     _axes(ax, panel, palette)
     _labels(ax, panel, runs, palette)

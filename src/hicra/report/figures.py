@@ -316,7 +316,7 @@ def _gram_remarks(runs: Sequence[Run]) -> tuple[str, ...]:
 
 
 def _share_limits(panels: list[Panel]) -> tuple[Panel, ...]:
-    shown = [y_limits(p) for p in panels if p.curves]
+    shown = [y_limits(p.curves, p.unit) for p in panels if p.curves]
     if not shown:
         return tuple(panels)
     limits = (min(low for low, _ in shown), max(high for _, high in shown))

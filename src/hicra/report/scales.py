@@ -1,26 +1,25 @@
-"""Axis limits from the data of a panel."""
+"""Axis limits from the curves of a panel."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from hicra.report.figures import Panel
+from hicra.report.quantities import Curve
 
 
-def x_limits(panel: Panel) -> tuple[float, float]:
+def x_limits(curves: Sequence[Curve]) -> tuple[float, float]:
     """First and last step of any curve; a little room where there is one step only."""
-    steps = np.concatenate([c.x for c in panel.curves])
+    steps = np.concatenate([c.x for c in curves])
     low, high = float(steps.min()), float(steps.max())
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def y_limits(panel: Panel) -> tuple[float, float]:
+def y_limits(curves: Sequence[Curve], unit: str) -> tuple[float, float]:
     """All that is drawn; from zero where the values reach far down anyway; shares within 0 and 1."""
-    parts = [a[np.isfinite(a)] for c in panel.curves for a in (c.line, c.low, c.high) if a is not None]
-    raw = [c.raw[np.isfinite(c.raw)] for c in panel.curves]
+    parts = [a[np.isfinite(a)] for c in curves for a in (c.line, c.low, c.high) if a is not None]
+    raw = [c.raw[np.isfinite(c.raw)] for c in curves]
     parts += [np.quantile(r, (0.02, 0.98)) for r in raw if len(r)]
     values = np.concatenate(parts)
     low, high = float(values.min()), float(values.max())
@@ -29,6 +28,6 @@ def y_limits(panel: Panel) -> tuple[float, float]:
     room = (high - low) * 0.06 or abs(high) * 0.1 or 0.5
     bottom = low if low == 0 else low - room
     top = high + room
-    if panel.unit == "share" and low >= 0 and high <= 1:
+    if unit == "share" and low >= 0 and high <= 1:
         bottom, top = max(0.0, bottom), min(1.0, max(top, 0.02))
     return bottom, top
