@@ -50,6 +50,10 @@ class MissingExtraError(HicraError, ImportError):
     """An optional dependency is not installed; the message holds the pip line that brings it."""
 
 
+class HicraWarning(UserWarning):
+    """Work goes on, but a person should look: skipped lines, odd labels, a resume that cannot be exact."""
+
+
 def require(module: str, extra: str) -> ModuleType:
     """Import `module`, or say which extra brings it.
 

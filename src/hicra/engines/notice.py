@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
+from hicra.errors import HicraWarning
 
-class HicraWarning(UserWarning):
-    """A run goes on, but a person should look: odd labels, moved checkpoints, a resume that cannot be exact."""
+__all__ = ["HicraWarning"]

