@@ -31,7 +31,7 @@ def _app() -> typer.Typer:
     import typer
 
     from hicra import __version__
-    from hicra.cli import demo, grams, label, report, train
+    from hicra.cli import demo, grams, grams_make, import_, label, report, train
 
     app = typer.Typer(
         name="hicra",
@@ -55,9 +55,16 @@ def _app() -> typer.Typer:
     app.command()(label.label)
     app.command()(train.train)
     app.command()(report.report)
-    shelf = typer.Typer(help="Look at gram sets.", no_args_is_help=True)
+    app.command("import")(import_.import_)
+    shelf = typer.Typer(
+        help="Look at gram sets, ask why a phrase is in one, make new ones, share them.", no_args_is_help=True
+    )
     shelf.command("show")(grams.show)
     shelf.command("list")(grams.list_sets)
     shelf.command("diff")(grams.diff)
+    shelf.command("merge")(grams_make.merge)
+    shelf.command("placebo")(grams_make.placebo)
+    shelf.command("push")(grams_make.push)
+    shelf.command("pull")(grams_make.pull)
     app.add_typer(shelf, name="grams")
     return app

@@ -6,30 +6,18 @@ little without its siblings; which groups depends on their numbers alone, so tha
 
 from __future__ import annotations
 
-import codecs
-import hashlib
-import json
 from typing import Any
 
 import numpy as np
 import torch
 
 from hicra.engines.generation import Generation
-from hicra.labels.vocab import Vocab
+from hicra.labels.token_text import TokenText
+from hicra.traces.prompts import prompt_name
+
+__all__ = ["TokenText", "groups_to_keep", "prompt_name", "rows_of"]
 
 Row = dict[str, Any]
-
-
-def prompt_name(prompt: Any, columns: dict[str, Any]) -> str:
-    """Name of a prompt, the same at every step and in every run on the same data.
-
-    The dataset's ``prompt_id`` or ``id`` where it has one, else 16 hex digits of a hash of the prompt.
-    """
-    for key in ("prompt_id", "id"):
-        if columns.get(key) is not None:
-            return str(columns[key])
-    content = json.dumps(prompt, sort_keys=True, ensure_ascii=False, default=lambda other: type(other).__name__)
-    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def groups_to_keep(generations: list[Generation], group_size: int, groups_each: int, limit: int) -> set[int]:
@@ -115,46 +103,6 @@ def _rollouts(generation: Generation, chosen: list[int], step: int, rank: int, t
             }
         )
     return out
-
-
-class TokenText:
-    """Token ids as text.
-
-    Args:
-        tokenizer: names special tokens and decodes prompts.
-        vocab: its bytes.
-    """
-
-    def __init__(self, tokenizer: Any, vocab: Vocab) -> None:
-        self.tokenizer, self._lossy = tokenizer, vocab.lossy
-        self._bytes, self._offset = vocab.data.tobytes(), vocab.offset.tolist()
-
-    def prompt(self, token_ids: list[int]) -> str:
-        """A prompt as the model saw it, special tokens included."""
-        return str(self.tokenizer.decode(token_ids))
-
-    def pieces(self, token_ids: list[int]) -> list[str]:
-        """Text of each token; joined, they are the text of all.
-
-        A character that is split over tokens stands at the token that completes it; bytes that are no UTF-8 become
-        U+FFFD. Special tokens show their names.
-        """
-        data, offset, known = self._bytes, self._offset, len(self._offset) - 1
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        pieces: list[str] = []
-        for token_id in token_ids:
-            raw = data[offset[token_id] : offset[token_id + 1]] if 0 <= token_id < known else b""
-            if raw:
-                pieces.append(decoder.decode(raw))
-            else:  # a special token; what was cut off before it stays a torn character
-                name = str(self.tokenizer.convert_ids_to_tokens(token_id) or "")
-                pieces.append(decoder.decode(b"", final=True) + (" " if self._lossy else "") + name)
-                decoder.reset()
-        if pieces:
-            pieces[-1] += decoder.decode(b"", final=True)
-            if self._lossy:  # these vocabularies put a space before every word, also before the first
-                pieces[0] = pieces[0].removeprefix(" ")
-        return pieces
 
 
 def _key(generation: Generation, i: int, step: int, rank: int) -> Row:
