@@ -97,8 +97,16 @@ def sample_traces() -> Iterator[Trace]:
         yield from read_traces(path)
 
 
+def trace_files(path_or_pattern: str | os.PathLike[str]) -> list[Path]:
+    """The files that a path, a directory or a pattern stands for, in the order in which they are read.
+
+    Raises:
+        DataError: there is none, or one of them is of no known kind.
+    """
+    return _files(Path(path_or_pattern), str(path_or_pattern))
+
+
 def _files(path: Path, given: str) -> list[Path]:
-    """The files that a path, a directory or a pattern stands for; at least one."""
     if path.is_dir():
         files = sorted(
             p
