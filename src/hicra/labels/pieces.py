@@ -75,6 +75,7 @@ class PieceLabeller:
             labelled = np.flatnonzero(gram_id >= 0)
             first, at = np.unique(owner[labelled], return_index=True)
             ids[first] = gram_id[labelled[at]]
-            begins[owner[np.flatnonzero(begin)]] = True
+            occurrence = np.cumsum(begin)[labelled[at]]  # of each labelled piece; it begins at the first piece it owns
+            begins[first[np.unique(occurrence, return_index=True)[1]]] = True
             out.append((ids >= 0, ids, begins))
         return Labels([o[0] for o in out], [o[1] for o in out], [o[2] for o in out])
