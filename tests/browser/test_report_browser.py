@@ -107,7 +107,9 @@ def show(
 
 def requests_of(driver: Any) -> list[str]:
     messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    sent = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    # the browser's own first tab may still be loading; no page can open a chrome:// document
+    return [request["request"]["url"] for request in sent if not request["documentURL"].startswith("chrome://")]
 
 
 def facts(driver: Any) -> dict[str, str]:
