@@ -11,15 +11,18 @@ level.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hicra.errors import DataError
+from hicra.errors import ConfigError, DataError
+from hicra.grams.corpus import MEMORY, Corpus, Groups, Progress
 from hicra.grams.text import TEXT_VERSION
+from hicra.traces.schema import Trace
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -28,8 +31,6 @@ if TYPE_CHECKING:
 
 FORMAT = "hicra-counts"
 FORMAT_VERSION = 1
-NEAR = 4
-"""Maths is near a gram if at most `NEAR` - 1 words stand between them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,3 +172,55 @@ COLUMNS = (
 _TOTALS = (
     "n_solutions", "n_problems", "n_statements", "n_words", "n_characters", "n_max", "min_problems", "text_version",
 )  # fmt: skip
+
+
+def count_ngrams(
+    traces: Iterable[Trace],
+    *,
+    n_max: int = 6,
+    min_problems: int | float | tuple[int, float] = (5, 0.002),
+    groups: Groups = "source",
+    spill_dir: str | Path | None = None,
+    workers: int | None = None,
+    memory: int = MEMORY,
+    progress: Progress | None = None,
+) -> Counts:
+    """Count the n-grams of 1 ... `n_max` words in a corpus of any size.
+
+    Args:
+        traces: read once; whether they are correct is not looked at.
+        n_max: the longest n-gram.
+        min_problems: in how many distinct problems a gram must occur to be kept: a number, a share of the problems
+            (a float below 1, rounded up), or a pair of both, of which the greater one counts.
+        groups, spill_dir, workers, memory: see `Corpus.encode`.
+        progress: called with ``"read"`` and the solutions so far, then with ``"count"`` and each length that is done.
+
+    Raises:
+        DataError: nothing to count; the scratch folder cannot be written.
+        ConfigError: a setting is out of range.
+    """
+    check_settings(n_max, min_problems)
+    with Corpus.encode(
+        traces, groups=groups, spill_dir=spill_dir, workers=workers, memory=memory, progress=progress
+    ) as corpus:
+        return corpus.count(n_max=n_max, min_problems=min_problems, progress=progress)
+
+
+def check_settings(n_max: int, min_problems: int | float | tuple[int, float]) -> None:
+    """Raise ConfigError unless these are settings of `count_ngrams`."""
+    if not 1 <= n_max <= 16:
+        raise ConfigError("n_max is out of range", expected="1 <= n_max <= 16", got=repr(n_max))
+    pair = min_problems if isinstance(min_problems, tuple) else (min_problems,)
+    if not pair or any(m < 0 or (isinstance(m, float) and m >= 1) for m in pair):
+        raise ConfigError(
+            "min_problems is out of range",
+            expected="a number of problems (an integer >= 0), a share of them (a float below 1), or a pair of these",
+            got=repr(min_problems),
+        )
+
+
+def least(min_problems: int | float | tuple[int, float], n_problems: int) -> int:
+    """The minimum as a number of problems, at least 1."""
+    pair = min_problems if isinstance(min_problems, tuple) else (min_problems,)
+    # a share of 1/3 of 3 problems is one problem, however 1/3 is rounded
+    return max(1, *(m if isinstance(m, int) else ceil(round(m * n_problems, 9)) for m in pair))

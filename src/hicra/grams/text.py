@@ -297,9 +297,12 @@ def normalise(text: str | bytes, rules: TextRules | None = None) -> str:
             out += b"\n"
         elif emitted in (SPACE, COMMA, NEWLINE):
             out += b" "
-    flat = re.sub(rb" ?\n[ \n]*", b"\n", re.sub(rb" +", b" ", bytes(out))).strip(b" \n")
-    # one symbol for each Latin-1 letter, raw UTF-8 for the other scripts: unmixed again
-    pieces = re.split(rb"([\xc4-\xf4][\x80-\xbf]+)", flat)
+    return spelling(re.sub(rb" ?\n[ \n]*", b"\n", re.sub(rb" +", b" ", bytes(out))).strip(b" \n"))
+
+
+def spelling(symbols: bytes) -> str:
+    """Symbols as text: one byte for each Latin-1 letter, raw UTF-8 for the other scripts, unmixed again."""
+    pieces = re.split(rb"([\xc4-\xf4][\x80-\xbf]+)", symbols)
     return "".join(p.decode("utf-8" if i % 2 else "latin-1", "replace") for i, p in enumerate(pieces))
 
 
