@@ -16,7 +16,6 @@ which is exact, not simulated.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +37,7 @@ def entropy_bits(counts: npt.ArrayLike) -> float:
     Raises:
         DataError: counts that are negative or not whole.
     """
-    present = _present(counts)
+    present = present_counts(counts)
     n = int(present.sum())
     if n == 0:
         return math.nan
@@ -61,23 +60,14 @@ def rarefied_entropy_bits(counts: npt.ArrayLike, m: int) -> float:
     """
     if m < 1:
         raise DataError("rarefaction needs at least one occurrence", expected="m >= 1", got=repr(m))
-    present = _present(counts)
+    present = present_counts(counts)
     n = int(present.sum())
     if n < m:
         return math.nan
     if len(present) == 1:
         return 0.0  # exactly, whatever the logarithms round to
-    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
     distinct, times = np.unique(present, return_counts=True)  # grams of equal counts have equal terms
-    expected = 0.0
-    for c, times_c in zip(distinct.tolist(), times.tolist(), strict=True):
-        x = np.arange(max(1, m - (n - c)), min(c, m) + 1)  # x = 0 adds nothing
-        log_p = (
-            _log_choose(log_factorial, c, x)
-            + _log_choose(log_factorial, n - c, m - x)
-            - _log_choose(log_factorial, n, m)
-        )
-        expected += times_c * float((np.exp(log_p) * x * np.log2(x)).sum())
+    expected = float((times * expected_x_log_x(np.full(len(distinct), n), distinct, m)).sum())
     return max(0.0, math.log2(m) - expected / m)
 
 
@@ -107,8 +97,41 @@ def cluster_counts(gram_counts: npt.ArrayLike, cluster_id: npt.ArrayLike) -> Cou
     return out
 
 
-def _log_choose(log_factorial: npt.NDArray[np.float64], n: int, k: Any) -> Any:
-    return log_factorial[n] - log_factorial[k] - log_factorial[n - k]
+_log_factorials = np.zeros(1)
+"""log 0!, log 1!, ...: grows to the largest number of occurrences seen."""
+
+
+def _log_factorial(n: int) -> npt.NDArray[np.float64]:
+    global _log_factorials
+    if len(_log_factorials) <= n:
+        size = max(n + 1, 2 * len(_log_factorials))
+        _log_factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, size, dtype=np.float64)))])
+    return _log_factorials
+
+
+def expected_x_log_x(n: Counts, c: Counts, m: int) -> npt.NDArray[np.float64]:
+    """(J,) E[X log2 X] of X ~ hypergeometric(n_j, c_j, m): what rarefaction sums over grams.
+
+    Sums over what X can be, and no further from its mean than ten standard deviations and twenty: what lies beyond has
+    less than 1e-15 of the probability.
+
+    Args:
+        n: (J,) all occurrences, >= m.
+        c: (J,) those of one gram, 1..n_j.
+        m: occurrences drawn.
+    """
+    mean = m * c / n
+    reach = 10 * np.sqrt(mean * (1 - c / n)) + 20
+    first = np.maximum(np.maximum(1, m - (n - c)), np.floor(mean - reach).astype(np.int64))  # x = 0 adds nothing
+    last = np.minimum(np.minimum(c, m), np.ceil(mean + reach).astype(np.int64))
+    length = last - first + 1
+    owner = np.repeat(np.arange(len(c)), length)
+    x = np.arange(len(owner)) - np.repeat(np.cumsum(length) - length, length) + first[owner]
+    f = _log_factorial(int(n.max(initial=0)))
+    log_all = f[m] + f[n - m] - f[n] + f[c] + f[n - c]
+    cx, rest = c[owner], (n - c)[owner] - m
+    log_p = log_all[owner] - f[x] - f[cx - x] - f[m - x] - f[rest + x]
+    return np.bincount(owner, np.exp(log_p) * x * np.log2(x), minlength=len(c)).astype(np.float64)
 
 
 def _whole(counts: npt.ArrayLike) -> Counts:
@@ -119,6 +142,11 @@ def _whole(counts: npt.ArrayLike) -> Counts:
     return whole
 
 
-def _present(counts: npt.ArrayLike) -> Counts:
+def present_counts(counts: npt.ArrayLike) -> Counts:
+    """The counts above 0, checked.
+
+    Raises:
+        DataError: counts that are negative or not whole.
+    """
     whole = _whole(counts)
     return whole[whole > 0]

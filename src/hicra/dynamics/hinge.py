@@ -1,0 +1,224 @@
+"""Change points of a noisy, autocorrelated series: continuous piecewise-linear regression, knots by exhaustive search.
+
+    y_s = a + b s + sum_j c_j max(0, s - tau_j) + e_s          e_s = rho e_{s-1} + innovation,  0, 1 or 2 knots tau_j
+
+Curves of training bend; they do not jump, and neighbouring steps err together. A segmentation into constant pieces with
+independent noise (PELT with a BIC penalty, the usual tool) sees a change point in every slow drift. So the number of
+knots is decided by tests: going from k knots to k + 1 is accepted where
+
+    F = (RSS_k - RSS_{k+1}) / RSS_{k+1},    each minimised over all places of the knots,
+
+is larger than in 95 % of series simulated from the fit with k knots and AR(1) noise (Andrews 1993 and Bai and Perron
+1998 for the statistic; the bootstrap gives its distribution, which has no usual table under autocorrelation). rho is
+estimated on the residuals of the larger model and freed of its downward bias, (q + (q + 2) rho) / S for q parameters
+(Kendall 1954, Marriott and Pope 1954). Intervals of knots, slopes and rises are percentiles over series simulated from
+the accepted fit. Series of more than `MAX_POINTS` steps are averaged into as many bins first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from hicra.dynamics.series import Floats, Ints
+from hicra.errors import DataError
+
+MAX_POINTS = 80
+MIN_POINTS = 12
+MAX_KNOTS = 2
+SIMULATIONS = 399
+LEVEL = 0.05
+MAX_RHO = 0.97
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bent:
+    """A fitted broken line; k knots part it into k + 1 segments.
+
+    Attributes:
+        steps: (P,) where the points lie (means of the steps of a bin).
+        fitted: (P,) the line.
+        knots, knots_low, knots_high: (k,) training steps, and their 95 % intervals.
+        slopes, slopes_low, slopes_high: (k+1,) change a step, and intervals.
+        rises, rises_low, rises_high: (k+1,) change over each segment, and intervals.
+        p_values: of the tests for one more knot, in order; the last may be the one that was refused.
+        rho: autocorrelation of the noise, a bin to the next.
+        sigma: standard deviation of the noise of a bin.
+    """
+
+    steps: Floats
+    fitted: Floats
+    knots: Floats
+    knots_low: Floats
+    knots_high: Floats
+    slopes: Floats
+    slopes_low: Floats
+    slopes_high: Floats
+    rises: Floats
+    rises_low: Floats
+    rises_high: Floats
+    p_values: Floats
+    rho: float
+    sigma: float
+
+
+def bend(
+    steps: npt.ArrayLike, values: npt.ArrayLike, *, max_knots: int = MAX_KNOTS, level: float = LEVEL, seed: int = 0
+) -> Bent | None:
+    """Fit a broken line with as many knots as the noise allows to see.
+
+    Args:
+        steps: (S,) ascending.
+        values: (S,) NaN where a step has none (left out).
+        max_knots: 0, 1 or 2.
+        level: of each test for one more knot.
+        seed: of the simulations.
+
+    Returns:
+        The fit; None where fewer than `MIN_POINTS` steps have a value.
+
+    Raises:
+        DataError: arrays of different lengths, or steps that do not ascend.
+    """
+    x, y = np.asarray(steps, np.float64), np.asarray(values, np.float64)
+    if x.shape != y.shape or x.ndim != 1 or (np.diff(x) <= 0).any():
+        raise DataError("steps and values do not go together", expected="(S,) each, steps ascending", got=str(x.shape))
+    x, y = _binned(x[np.isfinite(y)], y[np.isfinite(y)])
+    if len(x) < MIN_POINTS:
+        return None
+    unit = (x - x[0]) / (x[-1] - x[0])
+    grid, rng = tuple(unit.tolist()), np.random.default_rng([seed, 57])
+    p_values: list[float] = []
+    k = 0
+    while k < max_knots and len(_candidates(grid, k + 1)):
+        smaller, larger = _Fit.of(grid, y, k), _Fit.of(grid, y, k + 1)
+        if larger.rss <= 1e-20 * max(1e-300, float(np.square(y - y.mean()).sum())):
+            simulated = np.zeros(SIMULATIONS)  # an exact fit: nothing is left to chance
+        else:
+            drawn = smaller.fitted[:, None] + larger.noise(SIMULATIONS, rng)
+            simulated = _gain(_best(grid, k, drawn)[1], _best(grid, k + 1, drawn)[1])
+        seen = float(_gain(np.array([smaller.rss]), np.array([larger.rss]))[0])
+        p_values.append((1 + float((simulated >= seen).sum())) / (1 + SIMULATIONS))
+        if p_values[-1] > level:
+            break
+        k += 1
+    fit = _Fit.of(grid, y, k)
+    again = fit.fitted[:, None] + fit.noise(SIMULATIONS, rng)
+    drawn_knots, drawn_slopes, drawn_rises = _shape(grid, k, again)
+    knots, slopes, rises = (v[0] for v in _shape(grid, k, y[:, None]))
+    span = float(x[-1] - x[0])
+    low, high = 0.025, 0.975
+
+    def ends(values: Floats, scale: float = 1.0, shift: float = 0.0) -> tuple[Floats, Floats]:
+        a, b = np.quantile(values, (low, high), axis=0)
+        return shift + scale * a, shift + scale * b
+
+    return Bent(
+        x,
+        fit.fitted,
+        x[0] + span * knots,
+        *ends(drawn_knots, span, float(x[0])),
+        slopes / span,
+        *ends(drawn_slopes, 1 / span),
+        rises,
+        *ends(drawn_rises),
+        np.array(p_values),
+        fit.rho,
+        fit.sigma,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fit:
+    fitted: Floats
+    rss: float
+    rho: float
+    innovation: float
+    sigma: float
+
+    @classmethod
+    def of(cls, grid: tuple[float, ...], y: Floats, k: int) -> _Fit:
+        at, rss = _best(grid, k, y[:, None])
+        q = _bases(grid, k)[int(at[0])]
+        fitted = q @ (q.T @ y)
+        e = y - fitted
+        n, parameters = len(y), 2 + 2 * k  # a knot costs its place and its slope
+        scale = float(e[:-1] @ e[:-1])
+        raw = float(e[1:] @ e[:-1]) / scale if scale > 0 else 0.0
+        rho = min(MAX_RHO, max(0.0, raw + (parameters + (parameters + 2) * max(0.0, raw)) / n))
+        innovations = e[1:] - rho * e[:-1]
+        innovation = float(np.sqrt(innovations @ innovations / max(1, n - 1 - parameters)))
+        return cls(fitted, float(rss[0]), rho, innovation, innovation / float(np.sqrt(1 - rho * rho)))
+
+    def noise(self, number: int, rng: np.random.Generator) -> Floats:
+        """(P, number) stationary AR(1) series."""
+        out = rng.standard_normal((len(self.fitted), number)) * self.innovation
+        out[0] /= np.sqrt(1 - self.rho * self.rho)
+        for i in range(1, len(out)):
+            out[i] += self.rho * out[i - 1]
+        return out
+
+
+def _gain(smaller: Floats, larger: Floats) -> Floats:
+    return (smaller - larger) / np.maximum(larger, 1e-300)
+
+
+def _binned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    if len(x) <= MAX_POINTS:
+        return x, y
+    at = np.arange(len(x)) * MAX_POINTS // len(x)
+    number = np.bincount(at)
+    return np.bincount(at, x) / number, np.bincount(at, y) / number
+
+
+@lru_cache(maxsize=64)
+def _candidates(grid: tuple[float, ...], k: int) -> Ints:
+    """(J, k) places of the knots: a twelfth of the points, and at least three, on each side of each."""
+    n = len(grid)
+    edge = max(3, n // 12)
+    inner = np.arange(edge, n - edge)
+    if k == 0:
+        return np.zeros((1, 0), np.int64)
+    if k == 1:
+        return inner[:, None].astype(np.int64)
+    i, j = np.triu_indices(len(inner), k=edge)
+    return np.stack([inner[i], inner[j]], axis=1).astype(np.int64)
+
+
+@lru_cache(maxsize=8)
+def _bases(grid: tuple[float, ...], k: int) -> Floats:
+    """(J, P, 2 + k) orthonormal bases of the broken lines with knots at each of the candidates."""
+    x = np.array(grid)
+    knots = x[_candidates(grid, k)]
+    design = np.empty((len(knots), len(x), 2 + k))
+    design[:, :, 0], design[:, :, 1] = 1.0, x
+    for j in range(k):
+        design[:, :, 2 + j] = np.maximum(0.0, x[None, :] - knots[:, j, None])
+    q: Floats = np.linalg.qr(design)[0]
+    return q
+
+
+def _best(grid: tuple[float, ...], k: int, y: Floats) -> tuple[Ints, Floats]:
+    """For each column of y (P, R): the best candidate and its residual sum of squares."""
+    q = _bases(grid, k)
+    centred = y - y.mean(axis=0)
+    projected = np.square(q.transpose(0, 2, 1).reshape(-1, len(grid)) @ centred)
+    explained = projected.reshape(len(q), q.shape[2], -1).sum(axis=1)
+    at = explained.argmax(axis=0)
+    rss = np.square(centred).sum(axis=0) - explained[at, np.arange(y.shape[1])]
+    return at, np.maximum(rss, 0.0)
+
+
+def _shape(grid: tuple[float, ...], k: int, y: Floats) -> tuple[Floats, Floats, Floats]:
+    """Knots (R, k), slopes (R, k+1) and rises (R, k+1) of the best fit to each column, the grid running from 0 to 1."""
+    at, _ = _best(grid, k, y)
+    x, q = np.array(grid), _bases(grid, k)[at]
+    fitted = np.einsum("rpc,rc->rp", q, np.einsum("rpc,pr->rc", q, y))
+    places = _candidates(grid, k)[at]
+    ends = np.concatenate([np.zeros((len(at), 1), int), places, np.full((len(at), 1), len(x) - 1)], axis=1)
+    heights = np.take_along_axis(fitted, ends, axis=1)
+    rises = np.diff(heights, axis=1)
+    return x[places], rises / np.diff(x[ends], axis=1), rises

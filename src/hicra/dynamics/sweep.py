@@ -1,0 +1,150 @@
+"""One pass over the kept rollouts of a run: everything that needs single tokens, a step in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hicra.dynamics.conditional import Following, fold_token, following
+from hicra.dynamics.flow import Moves, moves_of_tokens
+from hicra.dynamics.overlap import Overlap, overlap
+from hicra.dynamics.reading import StepTokens, read_tokens, step_texts
+from hicra.dynamics.result import Settings
+from hicra.dynamics.series import Bools, Floats, Ints, Series
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from hicra.traces.rundir import RunReader
+
+_UNSEEN, _BLANK = -2, -1
+
+
+@dataclass
+class Sweep:
+    """What one pass collects.
+
+    Attributes:
+        steps: training steps that kept rollouts.
+        overlaps: of each step that has entropies, by step.
+        followings: of each step, and the prompt of each of its occurrences.
+        moves: of each step: gram, completion (of the step), position.
+        right, prompt, step_of: of each completion, by step.
+        pooled: overlap over all tokens of the run.
+    """
+
+    steps: list[int] = field(default_factory=list)
+    overlaps: dict[int, Overlap] = field(default_factory=dict)
+    followings: list[tuple[Following, Ints]] = field(default_factory=list)
+    moves: list[tuple[Ints, Ints, Floats]] = field(default_factory=list)
+    right: list[Bools] = field(default_factory=list)
+    prompt: list[Ints] = field(default_factory=list)
+    pooled: Overlap | None = None
+
+    def all_moves(self, class_of: Ints | None) -> Moves:
+        """Moves of the whole run, grams without a class left out."""
+        sizes = [len(r) for r in self.right]
+        shift = np.concatenate([[0], np.cumsum(sizes)])
+        gram = np.concatenate([m for m, _, _ in self.moves])
+        row = np.concatenate([r + s for (_, r, _), s in zip(self.moves, shift[:-1], strict=True)])
+        position = np.concatenate([p for _, _, p in self.moves])
+        move = gram if class_of is None else class_of[gram]
+        kept = move >= 0
+        # prompts are numbered anew at each step
+        prompt = np.concatenate([p + s for p, s in zip(self.prompt, shift[:-1], strict=True)])
+        return Moves(
+            move[kept],
+            row[kept],
+            position[kept],
+            np.concatenate(self.right),
+            prompt,
+            np.repeat(np.array(self.steps, np.int64), sizes),
+        )
+
+    def overlap_series(self) -> dict[str, Series]:
+        """Both shares at each step that has entropies."""
+        if not self.overlaps:
+            return {}
+        steps = np.array(list(self.overlaps), np.int64)
+
+        def column(name: str) -> Floats:
+            return np.array([float(getattr(o, name)[0]) for o in self.overlaps.values()])
+
+        return {
+            name: Series(steps, column(name), column(f"{name}_low"), column(f"{name}_high"), "share")
+            for name in ("planning_in_top", "top_that_plans")
+        }
+
+
+def sweep(reader: RunReader, settings: Settings, notes: list[str]) -> Sweep:
+    """Read the kept rollouts once."""
+    out, folds = Sweep(), _Folds(reader)
+    entropies: list[npt.NDArray[np.float32]] = []
+    planning: list[Bools] = []
+    prompts: list[npt.NDArray[np.int32]] = []
+    n_prompts = 0
+    for tokens in read_tokens(reader, notes):
+        out.steps.append(tokens.step)
+        out.right.append(tokens.reward > settings.right_above)
+        out.prompt.append(tokens.prompt)
+        out.moves.append(moves_of_tokens(tokens.gram_id, tokens.begin, tokens.offsets))
+        symbols = folds.symbols(tokens)
+        found = following(symbols, tokens.gram_id, tokens.begin, tokens.planning, tokens.offsets, settings.ngram)
+        out.followings.append((found, tokens.prompt[found.row]))
+        if tokens.entropy is not None and (known := np.isfinite(tokens.entropy)).any():
+            prompt = np.repeat(tokens.prompt, np.diff(tokens.offsets)).astype(np.int32)
+            out.overlaps[tokens.step] = overlap(
+                tokens.entropy, tokens.planning, settings.top_share, prompt=prompt, seed=settings.seed
+            )
+            entropies.append(tokens.entropy[known])
+            planning.append(tokens.planning[known])
+            prompts.append(prompt[known] + np.int32(n_prompts))
+            n_prompts += int(tokens.prompt.max(initial=-1)) + 1
+    if entropies:
+        out.pooled = overlap(
+            np.concatenate(entropies),
+            np.concatenate(planning),
+            settings.top_shares,
+            prompt=np.concatenate(prompts),
+            seed=settings.seed,
+        )
+    return out
+
+
+class _Folds:
+    """Token id -> folded symbol; texts are read where an id is seen for the first time."""
+
+    def __init__(self, reader: RunReader) -> None:
+        self._reader = reader
+        self._of_id = np.full(1024, _UNSEEN, np.int32)
+        self._symbols: dict[str, int] = {}
+
+    def symbols(self, tokens: StepTokens) -> npt.NDArray[np.int32]:
+        ids = tokens.token_id
+        if len(ids) == 0:
+            return np.zeros(0, np.int32)
+        ids = np.maximum(ids, -1) + 1  # exports of other tools mark missing ids by -1
+        if (largest := int(ids.max())) >= len(self._of_id):
+            grown = np.full(2 * largest + 1, _UNSEEN, np.int32)
+            grown[: len(self._of_id)] = self._of_id
+            self._of_id = grown
+        out = self._of_id[ids]
+        if (new := np.flatnonzero(out == _UNSEEN)).size:
+            names, first = np.unique(ids[new], return_index=True)
+            texts = step_texts(self._reader, tokens.step, new[first])
+            self._of_id[names] = [self._number(fold_token(text)) for text in texts]
+            out = self._of_id[ids]
+        return out
+
+    def _number(self, fold: str) -> int:
+        return self._symbols.setdefault(fold, len(self._symbols)) if fold else _BLANK
+
+
+def prompt_blocks(prompt: Ints, blocks: int) -> Iterator[Bools]:
+    """For each block of prompts, which rows are not in it."""
+    block = prompt % blocks
+    for b in np.unique(block):
+        yield block != b
