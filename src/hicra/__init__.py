@@ -22,7 +22,7 @@ _HOME = {
     "Labeller": "hicra.labels.labeller",
     "Labels": "hicra.labels.labeller",
 }
-_STATIONS = ("credit", "dynamics", "engines", "grams", "lab", "labels", "report", "traces")
+_STATIONS = ("credit", "dynamics", "engines", "evals", "grams", "lab", "labels", "report", "traces")
 
 __all__ = [
     "DEFAULT_GRAMS",

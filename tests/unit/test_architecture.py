@@ -15,6 +15,7 @@ import hicra
 SOURCE = Path(hicra.__file__).parent
 STATIONS = ["traces", "grams", "labels", "credit", "dynamics", "engines", "lab", "report"]
 EVERYWHERE = {"errors", "_shapes"}
+USES_EVALS = {"engines", "lab", "report"}
 HEAVY = {"torch", "transformers", "trl", "numba", "pyarrow", "polars", "datasets", "matplotlib", "jinja2", "tokenizers"}
 
 
@@ -35,7 +36,16 @@ def imports_of(path: Path) -> set[str]:
 @pytest.mark.parametrize("station", STATIONS)
 def test_a_station_imports_only_the_ones_before_it(station: str) -> None:
     allowed = {*STATIONS[: STATIONS.index(station) + 1], *EVERYWHERE, "__version__", "DEFAULT_GRAMS"}
+    allowed |= {"evals"} if station in USES_EVALS else set()
     files = sorted((SOURCE / station).rglob("*.py"))
+    assert files
+    wrong = {str(path.relative_to(SOURCE)): sorted(imports_of(path) - allowed) for path in files}
+    assert {path: names for path, names in wrong.items() if names} == {}
+
+
+def test_evals_stands_beside_and_imports_traces_only() -> None:
+    allowed = {"evals", "traces", *EVERYWHERE, "__version__"}
+    files = sorted((SOURCE / "evals").rglob("*.py"))
     assert files
     wrong = {str(path.relative_to(SOURCE)): sorted(imports_of(path) - allowed) for path in files}
     assert {path: names for path, names in wrong.items() if names} == {}
@@ -43,7 +53,7 @@ def test_a_station_imports_only_the_ones_before_it(station: str) -> None:
 
 def test_every_folder_is_a_known_part() -> None:
     folders = {path.name for path in SOURCE.iterdir() if path.is_dir() and not path.name.startswith("__")}
-    assert folders == {*STATIONS, "cli"}
+    assert folders == {*STATIONS, "cli", "evals"}
 
 
 def test_files_are_small() -> None:
