@@ -99,10 +99,10 @@ def occurrences(text: str, n_max: int, kept: set[str] | None) -> list[dict[str, 
     return found
 
 
-def count(
-    traces: Sequence[Trace], *, n_max: int, minimum: int, group: Callable[[Trace], str | None]
-) -> dict[str, dict[str, Any]]:
-    """Every kept gram with its columns, by text, and under "" the totals."""
+def distinct(
+    traces: Sequence[Trace], group: Callable[[Trace], str | None]
+) -> tuple[dict[tuple[str, str], str], dict[str, set[str]], dict[str, int]]:
+    """Group of each distinct (problem, solution), statements of each problem, and what is skipped."""
     solutions: dict[tuple[str, str], str] = {}
     statements: dict[str, set[str]] = defaultdict(set)
     for trace in traces:
@@ -112,9 +112,37 @@ def count(
         solutions[key] = min(solutions.get(key, name), name)
         if trace.problem.strip():
             statements[problem].add(trace.problem)
-    given = len(traces)
-    distinct = len(solutions)
-    solutions = {key: g for key, g in solutions.items() if any(oracle.stretches(key[1]))}
+    kept = {key: g for key, g in solutions.items() if any(oracle.stretches(key[1]))}
+    skipped = {"duplicates": len(traces) - len(solutions), "empty": len(solutions) - len(kept)}
+    return kept, statements, skipped
+
+
+def cluster_counts(
+    traces: Sequence[Trace], texts: list[str], at: list[str], cluster: list[int], group: Callable[[Trace], str | None]
+) -> dict[int, tuple[int, int, int, dict[str, int]]]:
+    """Problems, solutions, occurrences and problems by group of each cluster."""
+    solutions, _, _ = distinct(traces, group)
+    longest = max(len(text.split()) for text in texts)
+    hits = [
+        (cluster[texts.index(o["text"])], key)
+        for key in solutions
+        for o in occurrences(key[1], longest, None)
+        if o["text"] in texts and o.get(at[texts.index(o["text"])], True)
+    ]
+    found = {}
+    for c in range(max(cluster) + 1):
+        keys = [key for member, key in hits if member == c]
+        problems = {(solutions[key], key[0]) for key in keys}
+        by_group = Counter(name for name, _ in problems)
+        found[c] = (len({problem for _, problem in problems}), len(set(keys)), len(keys), dict(by_group))
+    return found
+
+
+def count(
+    traces: Sequence[Trace], *, n_max: int, minimum: int, group: Callable[[Trace], str | None]
+) -> dict[str, dict[str, Any]]:
+    """Every kept gram with its columns, by text, and under "" the totals."""
+    solutions, statements, skipped = distinct(traces, group)
     solved = {problem for problem, _ in solutions}
 
     holders: dict[str, set[str]] = defaultdict(set)
@@ -165,7 +193,7 @@ def count(
         "n_statements": len(solved & statements.keys()),
         "n_words": n_words,
         "n_characters": sum(len(solution) for _, solution in solutions),
-        "skipped": {"duplicates": given - distinct, "empty": distinct - len(solutions)},
+        "skipped": skipped,
         "groups": {name: len(problems) for name, problems in in_group.items()},
     }
     return rows

@@ -65,7 +65,8 @@ def count_words(words, end, problem, solution, problems, last):  # type: ignore[
 
 
 @nb.njit(cache=True, nogil=True)
-def _hash(key):  # type: ignore[no-untyped-def]
+def key_hash(key):  # type: ignore[no-untyped-def]
+    """64 well-mixed bits of a key; injective."""
     h = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
     h = (h ^ (h >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
     return h ^ (h >> np.uint64(32))
@@ -118,7 +119,7 @@ def tally(gram, word, flags, end, problem, solution, n, part, parts, table, used
                 continue
             i += 1
             key = np.int64(kind) << 62 | left << 31 | right
-            h = _hash(key)
+            h = key_hash(key)
             if np.int64(((h >> np.uint64(32)) * np.uint64(parts)) >> np.uint64(32)) != part:
                 continue
             slot = np.int64(((h & low) * capacity) >> np.uint64(32))
@@ -137,9 +138,7 @@ def tally(gram, word, flags, end, problem, solution, n, part, parts, table, used
                     table[slot, SEEN] = 1
                     table[slot, IN] = np.int64(1) << 32 | mark
                     break
-                slot += 1
-                if slot == len(table):
-                    slot = 0
+                slot = np.int64((slot + 1) % len(table))
         i = end[d]
     return used
 
@@ -172,9 +171,9 @@ def index_keys(keys, slots):  # type: ignore[no-untyped-def]
     """Fill `slots`, int64 (capacity, 2) of zeros, with each key and its place in `keys` + 1."""
     capacity = np.uint64(len(slots))
     for k in range(len(keys)):
-        slot = np.int64(((_hash(keys[k]) & np.uint64(0xFFFFFFFF)) * capacity) >> np.uint64(32))
+        slot = np.int64(((key_hash(keys[k]) & np.uint64(0xFFFFFFFF)) * capacity) >> np.uint64(32))
         while slots[slot, 0]:
-            slot = slot + 1 if slot + 1 < len(slots) else 0
+            slot = np.int64((slot + 1) % len(slots))
         slots[slot, 0] = keys[k]
         slots[slot, 1] = k + 1
 
@@ -193,13 +192,13 @@ def extend(gram, flags, n, slots):  # type: ignore[no-untyped-def]
         if right == 0 or (n == 1 and flags[i + 1] & AFTER_BREAK):
             continue
         key = left << 31 | right
-        slot = np.int64(((_hash(key) & np.uint64(0xFFFFFFFF)) * capacity) >> np.uint64(32))
+        slot = np.int64(((key_hash(key) & np.uint64(0xFFFFFFFF)) * capacity) >> np.uint64(32))
         while slots[slot, 0]:
             if slots[slot, 0] == key:
                 gram[i] = slots[slot, 1]
                 alive += 1
                 break
-            slot = slot + 1 if slot + 1 < len(slots) else 0
+            slot = np.int64((slot + 1) % len(slots))
     if len(flags):
         gram[len(flags) - 1] = 0
     return alive

@@ -78,7 +78,7 @@ def _grown(array, size):  # type: ignore[no-untyped-def]
 @nb.njit(cache=True, nogil=True)
 def _look_around(between, words, flags, lo, hi, near):  # type: ignore[no-untyped-def]
     """Set the flags of the words lo ... hi - 1 of one text from what stands before each of them and before its end."""
-    far = np.int64(1 << 40)
+    far = 1 << 40
     distance = far
     for i in range(lo, hi):
         gap = between[i]

@@ -8,10 +8,10 @@ mark on it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -57,6 +57,23 @@ class Shard:
     solution: npt.NDArray[np.bool_]
     group: npt.NDArray[np.int32]
     first_text: int
+
+
+@dataclass(frozen=True)
+class ClusterFrequency:
+    """How often clusters of grams occur, any member standing for its cluster.
+
+    Attributes:
+        problems: int64 (C,) distinct problems with a solution that holds a member.
+        solutions: int64 (C,) solutions that hold a member.
+        occurrences: int64 (C,) occurrences of members; those that overlap count each.
+        problems_by_group: int64 (C, S) distinct problems with a solution of that group that holds a member.
+    """
+
+    problems: npt.NDArray[np.int64]
+    solutions: npt.NDArray[np.int64]
+    occurrences: npt.NDArray[np.int64]
+    problems_by_group: npt.NDArray[np.int64]
 
 
 class Corpus:
@@ -136,6 +153,23 @@ class Corpus:
         from hicra.grams._count import count_corpus
 
         return count_corpus(self, n_max, min_problems, progress)
+
+    def cluster_frequency(
+        self, texts: Sequence[str], at: Sequence[str], cluster: npt.NDArray[np.integer[Any]]
+    ) -> ClusterFrequency:
+        """How often each cluster of grams occurs, by whatever member.
+
+        Args:
+            texts: K grams, normalised, no two of them the same.
+            at: K positions, ``"any"``, ``"clause"`` or ``"sentence"``: where an occurrence must begin.
+            cluster: (K,) their clusters 0 ... C - 1.
+
+        Raises:
+            DataError: lengths differ, an unknown position, a gram given twice.
+        """
+        from hicra.grams._clusters import cluster_frequency
+
+        return cluster_frequency(self, texts, at, cluster)
 
     def __len__(self) -> int:
         return self.n_solutions
