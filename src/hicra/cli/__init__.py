@@ -31,7 +31,7 @@ def _app() -> typer.Typer:
     import typer
 
     from hicra import __version__
-    from hicra.cli import demo, grams, grams_make, import_, label, report, train
+    from hicra.cli import demo, grams, grams_make, import_, label, report, score, train
 
     app = typer.Typer(
         name="hicra",
@@ -56,12 +56,14 @@ def _app() -> typer.Typer:
     app.command()(train.train)
     app.command()(report.report)
     app.command("import")(import_.import_)
+    app.command()(score.score)
     shelf = typer.Typer(
         help="Look at gram sets, ask why a phrase is in one, make new ones, share them.", no_args_is_help=True
     )
     shelf.command("show")(grams.show)
     shelf.command("list")(grams.list_sets)
     shelf.command("diff")(grams.diff)
+    shelf.command("why")(why.why)
     shelf.command("merge")(grams_make.merge)
     shelf.command("placebo")(grams_make.placebo)
     shelf.command("push")(grams_make.push)

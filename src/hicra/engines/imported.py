@@ -22,7 +22,7 @@ from hicra.grams.gramset import GramSet
 from hicra.labels.labeller import Labeller
 from hicra.labels.pieces import PieceLabeller, words_and_signs
 from hicra.labels.token_text import TokenText
-from hicra.traces.adapters import Foreign, Options, Sampled, Step, open_run
+from hicra.traces.adapters import Options, Sampled, Step, open_run
 from hicra.traces.prompts import prompt_name
 from hicra.traces.rundir import RUN, RunReader, RunWriter
 
@@ -199,7 +199,7 @@ class _Join:
             ids, pieces = tokens[i]
             planning, gram_id, begin = labels[0][i], labels[1][i], labels[2][i]
             own = None if sample.mask is None else np.asarray(sample.mask, np.bool_)
-            logprob, entropy = (self._column(sample, n, len(ids)) for n in ("logprobs", "entropies"))
+            logprob, entropy = (self._column(sample, n, len(ids), own) for n in ("logprobs", "entropies"))
             advantage, each = _advantage(sample, means[groups[i]], len(ids), own)
             key = {"prompt_id": names[i], "group_id": groups[i], "reward": sample.reward}
             completions.append(
@@ -343,14 +343,18 @@ class _Join:
                 out[i] = (parts[0], parts[1], parts[2])
         return [o[0] for o in out], [o[1] for o in out], [o[2] for o in out]
 
-    def _column(self, sample: Sampled, name: str, length: int) -> np.ndarray[Any, Any] | None:
+    def _column(
+        self, sample: Sampled, name: str, length: int, own: np.ndarray[Any, Any] | None
+    ) -> np.ndarray[Any, Any] | None:
+        """(T,) values, NaN where unknown or not the policy's; None where there are none that fit."""
         values = getattr(sample, name)
         if values is None:
             return None
         if len(values) != length:
             self.seen["unplaced"] = True
             return None
-        return np.array([math.nan if v is None else v for v in values], np.float32)
+        found = np.array([math.nan if v is None else v for v in values], np.float32)
+        return found if own is None else np.where(own, found, np.float32(math.nan))
 
     def _name(self, sample: Sampled) -> str:
         if sample.prompt_id is not None:
