@@ -31,7 +31,7 @@ def _app() -> typer.Typer:
     import typer
 
     from hicra import __version__
-    from hicra.cli import demo, grams, grams_make, import_, label, report, score, train
+    from hicra.cli import demo, grams, grams_make, import_, label, report, score, train, why
 
     app = typer.Typer(
         name="hicra",

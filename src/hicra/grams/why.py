@@ -1,0 +1,151 @@
+"""Why is this phrase in the set, or why not?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from hicra.grams.evidence import Evidence
+from hicra.grams.gramset import Gram, GramSet
+from hicra.grams.text import normalise_gram
+
+if TYPE_CHECKING:
+    from hicra.grams.embed import Encoder
+
+_AT = {"any": "anywhere", "clause": "where a clause begins", "sentence": "where a sentence begins"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What there is to say about a phrase.
+
+    Attributes:
+        text: the phrase, normalised.
+        verdict: ``"in"`` the set, ``"out"`` (a candidate that was dropped) or ``"unknown"`` (no candidate, or there is
+            no evidence of the run that made the set).
+        reasons: sentences, the one that decides first.
+        cluster: other wordings of its cluster, those in most problems first.
+        inside: grams of the set that the phrase holds: these words of it are labelled.
+        nearest: (gram of the set, likeness in 0..1), likest first; only for phrases that are not in the set.
+        numbers: the candidate's row of the evidence, empty where there is none.
+    """
+
+    text: str
+    verdict: Literal["in", "out", "unknown"]
+    reasons: tuple[str, ...]
+    cluster: tuple[str, ...] = ()
+    inside: tuple[str, ...] = ()
+    nearest: tuple[tuple[str, float], ...] = ()
+    numbers: dict[str, Any] | None = None
+
+
+def why(
+    phrase: str,
+    grams: GramSet,
+    evidence: Evidence | None = None,
+    *,
+    encoder: Encoder | None = None,
+    nearest: int = 5,
+) -> Answer:
+    """Say why a phrase is in a set or not.
+
+    Args:
+        phrase: in any spelling that `normalise_gram` takes.
+        grams: the set.
+        evidence: of the mining run that made the set.
+        encoder: for the grams that are nearest in meaning; without one, likeness is that of the spelling.
+        nearest: name so many grams of the set.
+
+    Raises:
+        DataError: the phrase holds no word, or a break that no gram can reach across.
+    """
+    text, _ = normalise_gram(phrase)
+    row = None if evidence is None else evidence.row(text)
+    inside = tuple(g.text for g in grams if g.text != text and f" {g.text} " in f" {text} ")
+    if text in grams:
+        gram = grams[grams.index(text)]
+        others = () if gram.cluster is None else tuple(g.text for g in grams if g.cluster == gram.cluster)
+        if row is not None and evidence is not None and gram.cluster is not None:
+            known = {t: i for i, t in enumerate(evidence.members(gram.cluster))}
+            others = tuple(sorted(others, key=lambda t: known.get(t, len(known))))
+        reasons = _why_in(gram, grams, row, evidence)
+        return Answer(text, "in", reasons, tuple(t for t in others if t != text), inside, (), row)
+    near = tuple(_nearest(text, grams, encoder)[:nearest])
+    if row is not None and evidence is not None:
+        reason = str(row["reason"] or "nothing is recorded of why it was dropped")
+        return Answer(text, "out", (reason, *_counted(row, evidence)), (), inside, near, row)
+    return Answer(text, "unknown", (_why_unknown(text, grams, evidence),), (), inside, near)
+
+
+def _why_in(gram: Gram, grams: GramSet, row: dict[str, Any] | None, evidence: Evidence | None) -> tuple[str, ...]:
+    reasons = [f"it is in the set {grams.name!r} and counts {_AT[gram.at]}"]
+    if row is not None and evidence is not None:
+        if row["reason"]:
+            reasons.append(str(row["reason"]))
+        reasons += _counted(row, evidence)
+    else:
+        source = grams.provenance.get("source")
+        reasons.append(
+            f"the set comes from {source}" if source else "there is no evidence of the run that made the set"
+        )
+    if gram.cluster is not None:
+        size = sum(g.cluster == gram.cluster for g in grams)
+        share = ""
+        if row is not None and evidence is not None and row["cluster_problems"] == row["cluster_problems"]:
+            total = _total(evidence)
+            share = f", which are in {int(row['cluster_problems']):,} problems" + (
+                f" ({row['cluster_problems'] / total:.1%})" if total else ""
+            )
+        reasons.append(f"it is one of {size} wordings of {gram.cluster!r}{share}")
+    if gram.function is not None:
+        reasons.append(f"its function is {gram.function}")
+    return tuple(reasons)
+
+
+def _counted(row: dict[str, Any], evidence: Evidence) -> list[str]:
+    total = _total(evidence)
+    share = f" ({row['problems'] / total:.2%})" if total else ""
+    said = f"it occurs {int(row['tf']):,} times in {int(row['df']):,} solutions to {int(row['problems']):,} problems"
+    starts = f"{row['clause'] / max(1, row['tf']):.0%} of the occurrences begin a clause"
+    return [f"{said}{share}; {starts}"]
+
+
+def _why_unknown(text: str, grams: GramSet, evidence: Evidence | None) -> str:
+    if evidence is None:
+        return f"it is not in the set {grams.name!r}; there is no evidence of the run that made the set"
+    counted = evidence.facts.get("counted", {})
+    longest, least = counted.get("n_max"), counted.get("min_problems")
+    n = len(text.split(" "))
+    if longest is not None and n > longest:
+        return f"it has {n} words; n-grams of up to {longest} words were counted"
+    of = f" of {_total(evidence):,}" if _total(evidence) else ""
+    return f"it occurs in fewer than {least} distinct problems{of}, so it was not counted as a candidate"
+
+
+def _total(evidence: Evidence) -> int:
+    return int(evidence.facts.get("counted", {}).get("n_problems", 0))
+
+
+def _nearest(text: str, grams: GramSet, encoder: Encoder | None) -> list[tuple[str, float]]:
+    """Grams of the set with their likeness to a phrase, likest first."""
+    texts = [g.text for g in grams]
+    likeness: Sequence[float]
+    if encoder is not None:
+        vectors = encoder.encode([text, *texts])
+        likeness = (vectors[1:] @ vectors[0]).tolist()
+    else:
+        wanted = _trigrams(text)
+        likeness = [_dice(wanted, _trigrams(t)) for t in texts]
+    return sorted(zip(texts, likeness, strict=True), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _trigrams(text: str) -> Counter[str]:
+    padded = f"  {text} "
+    return Counter(padded[i : i + 3] for i in range(len(padded) - 2))
+
+
+def _dice(a: Counter[str], b: Counter[str]) -> float:
+    """Shared trigrams: 2 |a and b| / (|a| + |b|)."""
+    return 2 * (a & b).total() / (a.total() + b.total())
