@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hicra.grams import _levels
-from hicra.grams._words import TOO_LONG
+from hicra.grams._vocabulary import TOO_LONG
 from hicra.grams.corpus import Corpus, Progress, Shard
 from hicra.grams.count import Counts, check_settings, least
 from hicra.grams.text import spelling, variants

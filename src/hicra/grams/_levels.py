@@ -38,9 +38,9 @@ def gather(source, begin, order, out):  # type: ignore[no-untyped-def]
     """Write the stretches ``source[begin[d]:begin[d + 1]]`` one after the other, in the given order."""
     n = 0
     for d in order:
-        for i in range(begin[d], begin[d + 1]):
-            out[n] = source[i]
-            n += 1
+        size = begin[d + 1] - begin[d]
+        out[n : n + size] = source[begin[d] : begin[d + 1]]
+        n += size
 
 
 @nb.njit(cache=True, nogil=True)

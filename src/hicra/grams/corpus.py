@@ -90,7 +90,7 @@ class Corpus:
     """
 
     def __init__(self, spill_dir: str | Path | None, workers: int | None, memory: int) -> None:
-        from hicra.grams._words import Vocabulary
+        from hicra.grams._vocabulary import Vocabulary
 
         self.workers = _workers(workers)
         if memory < 1 << 20:
