@@ -31,7 +31,7 @@ def _app() -> typer.Typer:
     import typer
 
     from hicra import __version__
-    from hicra.cli import demo, grams, grams_make, import_, label, report, score, train, why
+    from hicra.cli import demo, grams, grams_make, import_, judge, label, mine, report, score, train, why
 
     app = typer.Typer(
         name="hicra",
@@ -52,11 +52,13 @@ def _app() -> typer.Typer:
     ) -> None: ...
 
     app.command()(demo.demo)
+    app.command()(mine.mine)
     app.command()(label.label)
     app.command()(train.train)
     app.command()(report.report)
     app.command("import")(import_.import_)
     app.command()(score.score)
+    app.command()(judge.judge)
     shelf = typer.Typer(
         help="Look at gram sets, ask why a phrase is in one, make new ones, share them.", no_args_is_help=True
     )
