@@ -77,6 +77,7 @@ def world(tmp_path_factory) -> dict[str, Any]:
         make_run(folder / "demo" / arm, steps=3)
     (folder / "traces.jsonl").write_text('{"problem": "2 + 2?", "solution": "Wait, let me check. So it is 4."}\n' * 3)
     GramSet.from_grams(["let me check"], name="mine").save(folder / "mine.json")
+    make_foreign(folder, tokenizer)
     ids = torch.randint(3, 25, (4, 6), generator=torch.Generator().manual_seed(0))
     settings = {k: v for k, v in SETTINGS.items() if k not in ("loss_type", "scale_rewards")}
     return {
@@ -103,6 +104,25 @@ def world(tmp_path_factory) -> dict[str, Any]:
             "rollout_rows": [],
         },
     }
+
+
+def make_foreign(folder: Path, tokenizer: Any) -> None:
+    """Outputs of other tools, one that was imported, and one whose failures were judged."""
+    from hicra.dynamics.failures import Judgement
+    from hicra.dynamics.judge import Store
+    from hicra.engines.imported import import_run
+    from tests import foreign
+    from tests.run_dirs import make_run
+
+    foreign.trl(folder / "trl-out")
+    foreign.verl(folder / "verl-dump")
+    rows = [{"step": s, "prompt": "1 + 2 =", "completion": f"wait {s} so", "reward": s % 2} for s in (1, 2)]
+    foreign.write_lines(folder / "rows-of-mine.jsonl", rows)
+    foreign.write_lines(folder / "rows.jsonl", [{**row, "generation": row["completion"]} for row in rows])
+    import_run(folder / "rows-of-mine.jsonl", folder / "unscored", tokenizer=tokenizer)
+    make_run(folder / "judged", steps=2)
+    for judge in ("ann", "bob"):
+        Store(folder / "judged" / "judgements.jsonl").add(Judgement("1.0", 1, "p", judge, "plan"))
 
 
 @pytest.mark.filterwarnings(*IGNORED)
