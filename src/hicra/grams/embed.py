@@ -102,6 +102,17 @@ class Encoder:
             self._model = SentenceModel(self.name, dtype=self.dtype, device=self.device)
         return self._model
 
+    def check(self) -> None:
+        """Tell what is not installed, before any work is done for the encoder.
+
+        Raises:
+            MissingExtraError: as `model` would.
+        """
+        if self._model is None:
+            from hicra.grams.sentence_model import check
+
+            check(self.name)
+
     def encode(self, texts: Sequence[str], progress: Callable[[int, int], None] | None = None) -> Vectors:
         """Encode phrases.
 

@@ -86,6 +86,16 @@ class SentenceModel:
         return np.asarray(found, np.float32)
 
 
+def check(name: str) -> None:
+    """Raise MissingExtraError if what a model of this name needs is not installed; nothing is loaded."""
+    if importlib.util.find_spec("sentence_transformers") is None:
+        raise MissingExtraError(
+            "this part of hicra needs the package 'sentence_transformers', which is not installed",
+            mend='pip install "hicra[mine]"',
+        )
+    _source(name)
+
+
 def _source(name: str) -> str:
     """The folder of a packaged model, else the name itself."""
     package = _PACKAGES.get(name)

@@ -64,6 +64,10 @@ class Sources:
         strict: raise at the first broken row in place of leaving it out.
         wrong: also hand on traces whose answer is known to be wrong.
 
+    Attributes:
+        paths: what was given, where it was paths.
+        tally: of the reading that began last.
+
     Raises:
         DataError: a path leads nowhere, or there are no traces given.
     """
@@ -73,10 +77,10 @@ class Sources:
     ) -> None:
         self._columns, self._strict, self._wrong = columns, strict, wrong
         self.tally = Tally()
-        self._paths: list[str | os.PathLike[str]] = []
+        self.paths: list[str | os.PathLike[str]] = []
         self._rows: Iterator[Any] = iter(())
         if isinstance(traces, str | os.PathLike):
-            self._paths = [traces]
+            self.paths = [traces]
         elif isinstance(traces, Mapping) or not isinstance(traces, Iterable):
             self._rows = iter(read_traces(traces))  # says what is wrong with it
         else:
@@ -86,10 +90,9 @@ class Sources:
                 raise DataError("there is nothing to mine", expected="paths or traces", got="none")
             self._rows = itertools.chain([first], self._rows)
             if isinstance(first, str | os.PathLike):
-                self._paths, self._rows = list(self._rows), iter(())
-        for path in self._paths:
+                self.paths, self._rows = list(self._rows), iter(())
+        for path in self.paths:
             trace_files(path)  # a wrong name is told before the first file is read
-        self.names = [str(path) for path in self._paths]
 
     def __iter__(self) -> Iterator[Trace]:
         """Read everything, once: rows that came as an iterator are gone then."""
@@ -114,7 +117,7 @@ class Sources:
 
     def _all(self) -> Iterator[Trace]:
         on_broken = None if self._strict else self._broken
-        for path in self._paths:
+        for path in self.paths:
             yield from read_traces(path, columns=self._columns, on_broken=on_broken)
         first = next(self._rows, None)
         if isinstance(first, Trace):
