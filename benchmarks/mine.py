@@ -1,0 +1,208 @@
+"""Mining: the naive way beside ours, time against characters, memory.
+
+    python benchmarks/mine.py [--sizes 10000 30000 100000] [--naive 500 2000] [--plot FILE.png] [--json]
+    python benchmarks/mine.py --sizes 1000000          # 1.2 G characters, some four minutes and 2 GB of disk
+
+Claims: 50,000 traces in under 40 s and 3 GB; a million traces of 1.2 G characters in under 10 minutes and 4 GB; time
+grows with the characters; at least 500 times as fast as the naive way.
+
+The corpora are resampled: each trace has the style and the length of a real one and is made of lines of real ones of
+that style; three traces share a problem. The real ones are those of ../shared/data/traces where that is there, else the
+bundled sample (whose few words make counting look faster than it is). Every figure comes from a fresh process that
+reads the traces from a file; its wall time, CPU seconds and largest memory are those of the whole process.
+
+The naive way counts with Python's `Counter`, embeds every distinct n-gram of 3 to 5 words with sentence-transformers,
+32 at a time, and runs KMeans with 100 clusters on all the vectors. Embedding is timed on a sample of the n-grams and
+one iteration of KMeans on a sample of vectors; both are extrapolated, and marked so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hicra.grams.corpus import Corpus
+from hicra.grams.text import words
+from hicra.traces.read import read_traces, sample_traces
+from hicra.traces.schema import Trace
+
+REAL = Path(__file__).parents[1].parent / "shared" / "data" / "traces"
+KMEANS_ITERATIONS = 30  # of the naive way; scikit-learn's default stops at 300, mostly earlier
+
+
+def real_traces() -> list[Trace]:
+    return list(read_traces(REAL) if REAL.is_dir() else sample_traces())
+
+
+def resampled(real: list[Trace], size: int, seed: int = 0) -> Iterator[dict[str, Any]]:
+    """Rows of new traces, as in the module's text."""
+    rng = random.Random(seed)
+    lines: dict[str | None, list[str]] = {}
+    for trace in real:
+        lines.setdefault(trace.style, []).extend(line for line in trace.solution.split("\n") if line)
+    for i in range(size):
+        like = rng.choice(real)
+        if i % 3 == 0:
+            problem = f"{rng.choice(real).problem} (variant {i})"
+        room, text = len(like.solution), []
+        while room > 0:
+            text.append(rng.choice(lines[like.style]))
+            room -= len(text[-1]) + 1
+        yield {
+            "id": str(i),
+            "problem": problem,
+            "solution": "\n".join(text),
+            "correct": True,
+            "source": like.source,
+            "style": like.style,
+        }
+
+
+def write(rows: Iterator[dict[str, Any]], path: Path) -> None:
+    with path.open("w") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+# --- ours, in a process of its own
+def count(path: str, workers: int | None) -> dict[str, Any]:
+    """Read and count one file; seconds of each part."""
+    start = time.perf_counter()
+    with Corpus.encode(read_traces(path), workers=workers) as corpus:
+        encoded = time.perf_counter()
+        counts = corpus.count()
+        done = time.perf_counter()
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return {
+            "traces": len(corpus),
+            "characters": counts.n_characters,
+            "words": counts.n_words,
+            "problems": counts.n_problems,
+            "grams": len(counts),
+            "spilled_gb": corpus.shelf.spilled / 1e9,
+            "read_s": encoded - start,
+            "count_s": done - encoded,
+            "wall_s": done - start,
+            "cpu_s": usage.ru_utime + usage.ru_stime,
+            "peak_gb": usage.ru_maxrss / 1e6,
+        }
+
+
+def in_a_fresh_process(*arguments: str) -> dict[str, Any]:
+    done = subprocess.run([sys.executable, __file__, *arguments], check=True, stdout=subprocess.PIPE, text=True)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+# --- the naive way
+def naive(path: str, sample: int = 512) -> dict[str, Any]:
+    """Seconds of the naive way on the traces of one file; embedding and KMeans extrapolated."""
+    import numpy as np
+    from sklearn.cluster import KMeans
+
+    from hicra.grams.embed import Encoder
+
+    traces = list(read_traces(path))
+    start = time.perf_counter()
+    documents: Counter[str] = Counter()
+    for trace in traces:
+        documents.update(
+            {
+                " ".join(stretch[i : i + n])
+                for stretch in words(trace.solution)
+                for n in (3, 4, 5)
+                for i in range(len(stretch) - n + 1)
+            }
+        )
+    counted = time.perf_counter() - start
+    grams = sorted(documents)
+    some = random.Random(0).sample(grams, min(sample, len(grams)))
+    encoder = Encoder(dtype="float32", cache=False, batch=32)
+    encoder.encode(some[:32])
+    start = time.perf_counter()
+    vectors = encoder.encode(some)
+    per_gram = (time.perf_counter() - start) / len(some)
+    rng = np.random.default_rng(0)
+    many = rng.standard_normal((50_000, vectors.shape[1]), dtype=np.float32)
+    start = time.perf_counter()
+    KMeans(100, n_init=1, init=many[:100], max_iter=1, algorithm="lloyd").fit(many)
+    per_row = (time.perf_counter() - start) / len(many)
+    return {
+        "traces": len(traces),
+        "grams": len(grams),
+        "count_s": counted,
+        "embed_s (extrapolated)": per_gram * len(grams),
+        "kmeans_s (extrapolated)": per_row * KMEANS_ITERATIONS * len(grams),
+        "total_s": counted + (per_gram + per_row * KMEANS_ITERATIONS) * len(grams),
+    }
+
+
+def plot(rows: list[dict[str, Any]], path: str) -> None:
+    """Wall time against characters, with the line through the origin that fits best."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    x, y = [row["characters"] / 1e6 for row in rows], [row["wall_s"] for row in rows]
+    slope = sum(a * b for a, b in zip(x, y, strict=True)) / sum(a * a for a in x)
+    figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
+    axes.plot(x, y, "o")
+    axes.plot([0, max(x)], [0, slope * max(x)], lw=1, color="grey")
+    axes.set_xlabel("characters of solutions, millions")
+    axes.set_ylabel("seconds")
+    axes.set_title(f"Reading and counting: {1 / slope:.1f} M characters a second", fontsize=10)
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="*", default=[10_000, 30_000, 50_000, 100_000])
+    parser.add_argument("--naive", type=int, nargs="*", default=[500, 2_000])
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--plot")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--folder", help="where the corpora are written; the system's temporary folder if not given")
+    parser.add_argument("--one", nargs=2, metavar=("WAY", "FILE"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        way, path = options.one
+        print(json.dumps(naive(path) if way == "naive" else count(path, options.workers)))
+        return
+
+    real = real_traces()
+    ours, theirs = [], []
+    workers = ["--workers", str(options.workers)] if options.workers else []
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        for size in sorted({*options.sizes, *options.naive}):
+            path = Path(folder) / f"{size}.jsonl"
+            write(resampled(real, size), path)
+            if size in options.sizes or size in options.naive:
+                ours.append({"size": size, **in_a_fresh_process("--one", "count", str(path), *workers)})
+                if not options.json:
+                    shown = {k: round(v, 2) if isinstance(v, float) else v for k, v in ours[-1].items()}
+                    print("ours ", shown, flush=True)
+            if size in options.naive:
+                theirs.append({"size": size, **in_a_fresh_process("--one", "naive", str(path))})
+                if not options.json:
+                    shown = {k: round(v, 2) if isinstance(v, float) else v for k, v in theirs[-1].items()}
+                    print("naive", shown, flush=True)
+            path.unlink()
+    if options.plot:
+        plot([row for row in ours if row["size"] in options.sizes], options.plot)
+    if options.json:
+        print(json.dumps({"ours": ours, "naive": theirs}))
+
+
+if __name__ == "__main__":
+    main()
