@@ -165,7 +165,7 @@ def success_by_position(moves: Moves, n_moves: int, parts: int = 3) -> Success:
     cell = np.concatenate([moves.move, moves.move]) * (parts + 1) + every
     pairs = np.unique(np.stack([cell, np.concatenate([moves.row, moves.row])]), axis=1)
     names, first = np.unique(pairs[0], return_index=True)
-    for name, rows in zip(names.tolist(), np.split(pairs[1], first[1:]), strict=True):
+    for name, rows in zip(names.tolist(), np.split(pairs[1], first[1:]), strict=False):  # no moves: one empty part
         prompts = np.unique(moves.prompt[rows], return_inverse=True)[1]
         right = np.bincount(prompts, moves.right[rows]).astype(np.float64)
         number = np.bincount(prompts).astype(np.float64)

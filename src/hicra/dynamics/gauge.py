@@ -1,15 +1,17 @@
 """Competence gauge in [0, 1]: how far the consolidation of procedures has gone, step by step, from the past alone.
 
-With L_s the mean NLL of execution tokens at step s and two exponential moving averages of it, a fast and a slow one,
+With L_s the mean NLL of execution tokens at step s = 0, 1, ... and slope_s the least-squares slope of the last w steps,
 
-    fall_s  = slow_s - fast_s                        > 0 while L falls; proportional to the rate of its fall
-    gauge_s = (1 - max(0, fall_s) / max(peak_s, c sigma_s)) * (1 - 2^(-s / h))          peak_s = max of fall up to s
+    fall_s  = max(0, -slope_s - se_s)
+    gauge_s = min(1, s / w) (1 - fall_s / max(fastest_s, c se_s))
+    fastest_s = max of fall up to s,   se_s = sigma_s sqrt(12 / (w (w^2 - 1)))
 
-Why: where L approaches a plateau exponentially, its rate of fall is proportional to what is left of the fall, so rate /
-fastest rate is the share that is still to come. c sigma_s, c times the noise of `fall` estimated from differences of
-successive steps, keeps noise from being taken for a fall: a run that starts out competent climbs to 1 at the pace of
-the last factor (h steps for each half). The value at step s does not change when later steps arrive, so a schedule of
-alpha may follow it. Ours; arXiv 2509.03646 describes consolidation and gives no number for it.
+and sigma_s the noise of L, from differences of successive steps up to s. Why: where L approaches a plateau
+exponentially, its rate of fall is proportional to what is left of the fall, so the rate over the fastest one is the
+share that is still to come. One standard error is not counted as a fall, and the floor c se keeps noise from being
+the fastest fall: a run that starts out competent is
+at 1 soon after w steps. The value at step s does not change when later steps arrive, so a schedule of alpha may follow
+it. Ours; arXiv 2509.03646 describes consolidation and gives no number for it.
 """
 
 from __future__ import annotations
@@ -22,51 +24,47 @@ import numpy.typing as npt
 from hicra.dynamics.series import Floats
 from hicra.errors import ConfigError
 
-FAST, SLOW = 4.0, 12.0
+WINDOW = 12
 NOISE = 3.0
 
 
-def competence(nll: npt.ArrayLike, *, fast: float = FAST, slow: float = SLOW, noise: float = NOISE) -> Floats:
+def competence(nll: npt.ArrayLike, *, window: int = WINDOW, noise: float = NOISE) -> Floats:
     """The gauge at every step.
 
     Args:
-        nll: (S,) mean NLL of execution tokens, nats, of successive steps; NaN repeats the last gauge.
-        fast, slow: half-lives of the two averages, in steps.
-        noise: c, how many standard deviations of noise are no fall.
+        nll: (S,) mean NLL of execution tokens, nats, of successive steps; a NaN repeats the last gauge.
+        window: w, steps that a slope is taken over; at least 3.
+        noise: c; a slope of fewer standard errors is no fast fall.
 
     Returns:
-        (S,) in [0, 1]; 0 before the first value.
+        (S,) in [0, 1]; 0 at the first value.
 
     Raises:
-        ConfigError: half-lives that are not 0 < fast < slow, or a negative noise.
+        ConfigError: a window below 3, or a negative noise.
     """
-    if not (0 < fast < slow and noise >= 0):
+    if not (window >= 3 and noise >= 0):
         raise ConfigError(
-            "competence: out of range", expected="0 < fast < slow, noise >= 0", got=f"{fast}, {slow}, {noise}"
+            "competence: out of range", expected="window >= 3, noise >= 0", got=f"window {window}, noise {noise}"
         )
     values = np.asarray(nll, np.float64)
-    a, b = 1 - 2 ** (-1 / fast), 1 - 2 ** (-1 / slow)
-    # variance of (slow - fast) of independent noise of variance 1, in the long run
-    spread = math.sqrt(a / (2 - a) + b / (2 - b) - 2 * a * b / (a + b - a * b))
     out = np.zeros(len(values))
-    quick = lagging = last = math.nan
-    peak = squares = 0.0
-    seen = 0
+    seen: list[float] = []
+    fastest = squares = 0.0
     for s, value in enumerate(values.tolist()):
         if not math.isfinite(value):
             out[s] = out[s - 1] if s else 0.0
             continue
-        if seen == 0:
-            quick = lagging = last = value
-        quick += a * (value - quick)
-        lagging += b * (value - lagging)
-        squares += (value - last) ** 2
-        last = value
-        fall = lagging - quick
-        peak = max(peak, fall)
-        sigma = spread * math.sqrt(squares / (2 * max(1, seen)))
-        floor = max(peak, noise * sigma)
-        left = max(0.0, fall) / floor if floor > 0 else 0.0
-        out[s] = (1 - left) * (1 - 2 ** (-seen / slow))
-        seen += 1
+        squares += (value - seen[-1]) ** 2 if seen else 0.0
+        seen.append(value)
+        n = min(len(seen), window)
+        if n < 3:
+            continue
+        x = np.arange(n) - (n - 1) / 2
+        error = math.sqrt(squares / (2 * (len(seen) - 1)) * 12 / (n * (n * n - 1)))
+        fall = max(0.0, -float(x @ np.array(seen[-n:])) / float(x @ x) - error)
+        if n == window:  # slopes of fewer steps are too rough to be a record
+            fastest = max(fastest, fall)
+        floor = max(fastest, noise * error)
+        left = min(1.0, fall / floor) if floor > 0 else 0.0
+        out[s] = min(1.0, (len(seen) - 1) / window) * (1 - left)
     return out

@@ -11,8 +11,8 @@ knots is decided by tests: going from k knots to k + 1 is accepted where
 is larger than in 95 % of series simulated from the fit with k knots and AR(1) noise (Andrews 1993 and Bai and Perron
 1998 for the statistic; the bootstrap gives its distribution, which has no usual table under autocorrelation). rho is
 estimated on the residuals of the larger model and freed of its downward bias, (q + (q + 2) rho) / S for q parameters
-(Kendall 1954, Marriott and Pope 1954). Intervals of knots, slopes and rises are percentiles over series simulated from
-the accepted fit. Series of more than `MAX_POINTS` steps are averaged into as many bins first.
+(Kendall 1954, Marriott and Pope 1954). Intervals of knots, slopes and changes are percentiles over series simulated
+from the accepted fit. Series of more than `MAX_POINTS` steps are averaged into as many bins first.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ class Bent:
         steps: (P,) where the points lie (means of the steps of a bin).
         fitted: (P,) the line.
         knots, knots_low, knots_high: (k,) training steps, and their 95 % intervals.
-        slopes, slopes_low, slopes_high: (k+1,) change a step, and intervals.
-        rises, rises_low, rises_high: (k+1,) change over each segment, and intervals.
+        ends: (k+2,) the first step, the knots and the last step.
+        changes, changes_low, changes_high: (k+2, k+2) change of the line from one of these to another, and intervals.
+        slopes, slopes_low, slopes_high: (k+1,) change a step in each segment, and intervals.
         p_values: of the tests for one more knot, in order; the last may be the one that was refused.
         rho: autocorrelation of the noise, a bin to the next.
         sigma: standard deviation of the noise of a bin.
@@ -54,12 +55,13 @@ class Bent:
     knots: Floats
     knots_low: Floats
     knots_high: Floats
+    ends: Floats
+    changes: Floats
+    changes_low: Floats
+    changes_high: Floats
     slopes: Floats
     slopes_low: Floats
     slopes_high: Floats
-    rises: Floats
-    rises_low: Floats
-    rises_high: Floats
     p_values: Floats
     rho: float
     sigma: float
@@ -107,27 +109,34 @@ def bend(
         k += 1
     fit = _Fit.of(grid, y, k)
     again = fit.fitted[:, None] + fit.noise(SIMULATIONS, rng)
-    drawn_knots, drawn_slopes, drawn_rises = _shape(grid, k, again)
-    knots, slopes, rises = (v[0] for v in _shape(grid, k, y[:, None]))
-    span = float(x[-1] - x[0])
-    low, high = 0.025, 0.975
-
-    def ends(values: Floats, scale: float = 1.0, shift: float = 0.0) -> tuple[Floats, Floats]:
-        a, b = np.quantile(values, (low, high), axis=0)
-        return shift + scale * a, shift + scale * b
-
+    places, _ = _knots(grid, k, y[:, None])
+    ends = np.concatenate([[0], places[0], [len(x) - 1]])
+    drawn_places, drawn_lines = _knots(grid, k, again)
+    # changes between the same points in every simulated series: knots wander, and segments with them
+    heights = drawn_lines[:, ends]
+    drawn_changes = heights[:, None, :] - heights[:, :, None]
+    changes = fit.fitted[ends][None, :] - fit.fitted[ends][:, None]
+    low, high = np.quantile(drawn_changes, (0.025, 0.975), axis=0)
+    knots_low, knots_high = np.quantile(x[drawn_places], (0.025, 0.975), axis=0)
+    segment = np.arange(k + 1)
+    width = np.diff(x[ends])
+    slopes, slopes_low, slopes_high = (c[segment, segment + 1] / width for c in (changes, low, high))
     return Bent(
-        x,
-        fit.fitted,
-        x[0] + span * knots,
-        *ends(drawn_knots, span, float(x[0])),
-        slopes / span,
-        *ends(drawn_slopes, 1 / span),
-        rises,
-        *ends(drawn_rises),
-        np.array(p_values),
-        fit.rho,
-        fit.sigma,
+        steps=x,
+        fitted=fit.fitted,
+        knots=x[places[0]],
+        knots_low=knots_low,
+        knots_high=knots_high,
+        ends=x[ends],
+        changes=changes,
+        changes_low=low,
+        changes_high=high,
+        slopes=slopes,
+        slopes_low=slopes_low,
+        slopes_high=slopes_high,
+        p_values=np.array(p_values),
+        rho=fit.rho,
+        sigma=fit.sigma,
     )
 
 
@@ -212,13 +221,8 @@ def _best(grid: tuple[float, ...], k: int, y: Floats) -> tuple[Ints, Floats]:
     return at, np.maximum(rss, 0.0)
 
 
-def _shape(grid: tuple[float, ...], k: int, y: Floats) -> tuple[Floats, Floats, Floats]:
-    """Knots (R, k), slopes (R, k+1) and rises (R, k+1) of the best fit to each column, the grid running from 0 to 1."""
+def _knots(grid: tuple[float, ...], k: int, y: Floats) -> tuple[Ints, Floats]:
+    """Places of the knots (R, k) and the lines (R, P) of the best fit to each column."""
     at, _ = _best(grid, k, y)
-    x, q = np.array(grid), _bases(grid, k)[at]
-    fitted = np.einsum("rpc,rc->rp", q, np.einsum("rpc,pr->rc", q, y))
-    places = _candidates(grid, k)[at]
-    ends = np.concatenate([np.zeros((len(at), 1), int), places, np.full((len(at), 1), len(x) - 1)], axis=1)
-    heights = np.take_along_axis(fitted, ends, axis=1)
-    rises = np.diff(heights, axis=1)
-    return x[places], rises / np.diff(x[ends], axis=1), rises
+    q = _bases(grid, k)[at]
+    return _candidates(grid, k)[at], np.einsum("rpc,rc->rp", q, np.einsum("rpc,pr->rc", q, y))

@@ -106,6 +106,8 @@ def move_odds(
     success, groups = np.asarray(right, bool), np.asarray(group, np.int64)
     if rows.shape != moves.shape or success.shape != groups.shape or rows.max(initial=-1) >= len(success):
         raise DataError("occurrences and completions do not go together", expected="(J,) rows and moves, (N,) outcomes")
+    if len(rows) == 0:
+        return []
     pairs = np.unique(np.stack([moves, rows]), axis=1)
     n_groups = int(groups.max(initial=-1)) + 1
     size, wins = np.bincount(groups, minlength=n_groups), np.bincount(groups, success, n_groups)

@@ -90,11 +90,13 @@ def overlap(
     binned = np.searchsorted(edges, h, side="left")  # 0: below or at the first edge
     exact = np.array([_planning_in_top(h, p, float(s)) for s in q])
     n, n_planning = len(h), int(p.sum())
-    low, high = np.full((2, 2, len(q)), np.nan)
-    if g is not None and (drawn := _replicates(binned, p, g, len(edges) + 1, q, seed)) is not None:
-        low, high = np.array([[band(kind)[i] for kind in drawn] for i in (0, 1)])
     with np.errstate(invalid="ignore", divide="ignore"):
         in_top = exact / n_planning if n_planning else np.full(len(q), np.nan)
+    low, high = np.full((2, 2, len(q)), np.nan)
+    if g is not None and (drawn := _replicates(binned, p, g, len(edges) + 1, q, seed)) is not None:
+        # a draw without any planning token takes the value itself
+        kinds = [np.where(np.isfinite(d), d, v[:, None]) for d, v in zip(drawn, (in_top, exact / (q * n)), strict=True)]
+        low, high = np.array([[band(kind)[i] for kind in kinds] for i in (0, 1)])
     return Overlap(q, in_top, low[0], high[0], exact / (q * n), low[1], high[1], n, n_planning)
 
 
@@ -109,9 +111,10 @@ def _planning_in_top(h: npt.NDArray[np.floating], p: Bools, q: float) -> float:
 
 
 def _edges(h: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Up to BINS - 1 edges that part the entropies into bins of about equal numbers."""
+    """Edges that part the entropies into bins of about equal numbers."""
     sample = h if len(h) <= 65_536 else h[:: len(h) // 65_536]
-    return np.unique(np.quantile(sample, np.linspace(0, 1, BINS + 1)[1:-1]).astype(h.dtype))
+    bins = max(8, min(BINS, len(h) // 16))
+    return np.unique(np.quantile(sample, np.linspace(0, 1, bins + 1)[1:-1]).astype(h.dtype))
 
 
 def _replicates(

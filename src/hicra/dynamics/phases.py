@@ -6,8 +6,8 @@ series get a broken line (`hicra.dynamics.hinge`) and
 
     first phase    from the start of the steepest falling segment of the execution NLL (its slope's interval below 0)
                    to the first knot after it at which the fall has slowed to a quarter or less
-    second phase   from the start of the first rising segment of semantic entropy (its slope's interval above 0) after
-                   which the fitted line ends higher than it began
+    second phase   from the start of the first segment of semantic entropy that rises with a quarter of the steepest
+                   rise or more and from which on the line rises (the interval of its change to the last step above 0)
 
 The series may show neither: `Phase.seen` is False then and `says` tells why in words.
 """
@@ -22,7 +22,7 @@ from hicra.dynamics.hinge import MIN_POINTS, Bent, bend
 from hicra.dynamics.series import Series
 
 SLOWED = 0.25
-"""A fall is over where its slope is this share of the steepest one, or less."""
+"""A fall or a rise is over, or has not begun, where its slope is below this share of the steepest one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +93,14 @@ def first_phase(line: Bent | None, why_none: str = "") -> Phase:
     begin, end = _knot(line, first - 1), _knot(line, last - 1)
     if not slowed:
         end = (None, None, None)
-    change = float(line.rises[first:last].sum())
-    low, high = _sum_interval(line, first, last)
+    change = _change(line, first, last)
     until = f"until step {_around(*end)}" if slowed else "to the last step: it has not ended"
     return Phase(
         True,
-        f"first phase from step {_around(*begin)} {until}; execution NLL changes by {change:+.3g} nats",
+        f"first phase from step {_around(*begin)} {until}; execution NLL changes by {change[0]:+.3g} nats",
         *begin,
         *end,
-        change,
-        low,
-        high,
+        *change,
     )
 
 
@@ -111,25 +108,23 @@ def second_phase(line: Bent | None, why_none: str = "") -> Phase:
     """The rise of semantic entropy; see the module's text."""
     if line is None:
         return Phase(False, f"no second phase seen: {why_none}")
-    for j in np.flatnonzero(line.slopes_low > 0).tolist():
-        rest = float(line.rises[j:].sum())
-        if rest <= 0:
+    steepest, last = float(line.slopes.max()), len(line.slopes)
+    for j in range(last):
+        rest = _change(line, j, last)
+        if line.slopes[j] < max(SLOWED * steepest, 1e-300) or rest[1] <= 0:
             continue
         begin = _knot(line, j - 1)
-        low, high = _sum_interval(line, j, len(line.rises))
-        net = float(line.rises.sum())
+        net = float(line.changes[0, last])
         after_fall = f", and is {net:+.3g} bits from where it began" if net < 0 else ""
         return Phase(
             True,
-            f"second phase from step {_around(*begin)}: semantic entropy changes by {rest:+.3g} bits to the last step"
-            + after_fall,
+            f"second phase from step {_around(*begin)}: semantic entropy changes by {rest[0]:+.3g} bits to the last"
+            f" step{after_fall}",
             *begin,
             None,
             None,
             None,
-            rest,
-            low,
-            high,
+            *rest,
         )
     return Phase(False, "no second phase seen: semantic entropy does not rise beyond its noise")
 
@@ -149,12 +144,11 @@ def _knot(line: Bent, j: int) -> tuple[float | None, float | None, float | None]
     return float(line.knots[j]), float(line.knots_low[j]), float(line.knots_high[j])
 
 
-def _sum_interval(line: Bent, first: int, last: int) -> tuple[float, float]:
-    """Interval of the rise over segments first..last-1: that of one segment, or of several as if independent."""
-    value = line.rises[first:last].sum()
-    low = value - np.sqrt(np.square(line.rises[first:last] - line.rises_low[first:last]).sum())
-    high = value + np.sqrt(np.square(line.rises_high[first:last] - line.rises[first:last]).sum())
-    return float(low), float(high)
+def _change(line: Bent, first: int, last: int) -> tuple[float, float, float]:
+    """Change over segments first..last-1, and its interval."""
+    changes = (line.changes, line.changes_low, line.changes_high)
+    value, low, high = (float(c[first, last]) for c in changes)
+    return value, low, high
 
 
 def _around(at: float | None, low: float | None, high: float | None) -> str:
