@@ -84,7 +84,7 @@ def test_counts_equal_the_oracle(traces: list[Trace], minimum: int, n_max: int) 
 @given(CORPUS, st.randoms(use_true_random=False), st.integers(1, 3))
 def test_order_repeats_and_workers_change_nothing(traces: list[Trace], random: Any, workers: int) -> None:
     once = counted(traces)
-    shuffled = [*traces, *(replace(t, id="again") for t in traces[:3])]
+    shuffled = [*traces, *(replace(t, id="again", source="later in the alphabet") for t in traces[:3])]
     random.shuffle(shuffled)
     again = counted(shuffled, workers=workers)
     assert (once is None) == (again is None)
@@ -138,8 +138,8 @@ def test_bounded_memory_spills_and_changes_nothing(tmp_path, monkeypatch) -> Non
 
     traces = corpus_of(0, 600)
     wanted = count_ngrams(traces, n_max=3, min_problems=3, workers=1)
-    monkeypatch.setattr(_encode, "_BATCH", 1 << 14)
-    monkeypatch.setattr(_encode, "_LONGEST_SHARD", 1 << 13)
+    monkeypatch.setattr(_encode, "BATCH", 1 << 14)
+    monkeypatch.setattr(_encode, "LONGEST_SHARD", 1 << 13)
     monkeypatch.setattr(_count, "_SMALL", 1 << 8)
     with Corpus.encode(traces, spill_dir=tmp_path, workers=2, memory=1 << 20) as corpus:
         corpus.shelf._memory = 1 << 16
@@ -151,6 +151,16 @@ def test_bounded_memory_spills_and_changes_nothing(tmp_path, monkeypatch) -> Non
     assert not list(tmp_path.iterdir())
     assert wanted.n.max() == 3
     assert equal(wanted, tight)
+
+
+def test_many_groups_are_put_together() -> None:
+    traces = [Trace(str(i), f"problem {i}", "we can see", source=f"s{i:03}") for i in range(100)]
+    traces += [Trace(f"{i}+", "another", f"so we can see {'so ' * i}", source="s007") for i in range(3)]
+    counts = count_ngrams(traces, min_problems=2, n_max=1)
+    assert counts.groups == ("(other)", *(f"s{i:03}" for i in range(63)))
+    assert counts.group_problems.tolist() == [37, *([1] * 7), 2, *([1] * 55)]
+    row = list(counts.text).index("we")
+    assert counts.problems_by_group[row].tolist() == counts.group_problems.tolist()
 
 
 def test_a_sample_that_misleads_is_made_good(monkeypatch) -> None:

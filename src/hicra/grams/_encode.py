@@ -1,8 +1,8 @@
-"""From traces to a `Corpus`: hash, encode, sort by problem, drop what repeats."""
+"""From traces to a `Corpus`: hash, encode, sort by problem, drop repeats."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -17,55 +17,28 @@ from hicra.traces.schema import Trace
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-_BATCH = 1 << 22  # bytes of text encoded at a time
-_LONGEST_SHARD = 1 << 23  # words
+BATCH = 1 << 22  # bytes of text encoded at a time
+LONGEST_SHARD = 1 << 23  # words
 _REMEMBERED = 1 << 16  # problems
 
 
-class Reader:
-    """Fills a corpus. Traces are hashed in the caller's thread while numba encodes the batch before in another."""
+class Hasher:
+    """Says what makes a trace distinct: hashes of its problem and of its texts.
 
-    def __init__(self, corpus: Corpus, group: Callable[[Trace], str | None], progress: Progress | None) -> None:
-        self._corpus, self._group, self._progress = corpus, group, progress
-        self._buckets = Buckets(corpus.shelf, corpus.memory // 8)
-        self._names: dict[str, int] = {}
+    Attributes:
+        batch: what was taken and waits to be encoded; whoever takes it away puts a new one in its place.
+        names: the groups that came up, with their numbers.
+    """
+
+    def __init__(self, group: Callable[[Trace], str | None]) -> None:
+        self.batch = Batch()
+        self.names: dict[str, int] = {}
+        self._group = group
         self._problems: dict[str, bytes] = {}
         self._stated: set[bytes] = set()
-        self._batch = _Batch()
 
-    def read(self, traces: Iterable[Trace]) -> None:
-        """Take all traces in.
-
-        Raises:
-            DataError: there are none, or none of their solutions holds a word.
-        """
-        given = 0
-        waiting: list[Future[None]] = []
-        with ThreadPoolExecutor(1) as thread:
-            for trace in traces:
-                given += 1
-                self._take(trace)
-                if self._batch.size > _BATCH:
-                    if len(waiting) > 1:
-                        waiting.pop(0).result()
-                    waiting.append(thread.submit(self._encode, self._batch))
-                    self._batch = _Batch()
-                    if self._progress:
-                        self._progress("read", given)
-            waiting.append(thread.submit(self._encode, self._batch))
-            for future in waiting:
-                future.result()
-        if self._progress:
-            self._progress("read", given)
-        self._sort()
-        if not self._corpus.n_solutions:
-            raise DataError(
-                "there is nothing to count",
-                expected="solutions with words in them",
-                got=f"{given} traces, {self._corpus.skipped['empty']} of them without a word",
-            )
-
-    def _take(self, trace: Trace) -> None:
+    def take(self, trace: Trace) -> None:
+        """Put a solution, and the statement of its problem unless it just was, into the batch."""
         problem = self._problems.get(trace.problem)
         if problem is None:
             if len(self._problems) >= _REMEMBERED:
@@ -76,28 +49,68 @@ class Reader:
         solution = trace.solution.encode("utf-8", "surrogatepass")
         digest = _hash(solution)
         name = self._group(trace)
-        group = self._names.setdefault(UNKNOWN if name is None else name, len(self._names))
-        self._batch.add(solution, problem or _hash(b"alone " + digest), digest, SOLUTION, group, len(trace.solution))
+        group = self.names.setdefault(UNKNOWN if name is None else name, len(self.names))
+        self.batch.add(solution, problem or _hash(b"alone " + digest), digest, SOLUTION, group, len(trace.solution))
         if problem:
             statement = trace.problem.encode("utf-8", "surrogatepass")
             digest = _hash(statement)
             if digest not in self._stated:  # the solutions to one problem mostly come together
                 self._stated.add(digest)
-                self._batch.add(statement, problem, digest, STATEMENT, 0, 0)
+                self.batch.add(statement, problem, digest, STATEMENT, 0, 0)
 
-    def _encode(self, batch: _Batch) -> None:
-        if batch.texts:
-            words, flags, end = self._corpus.vocabulary.encode(batch.texts, NEAR)
-            self._buckets.add(batch.rows(np.diff(end, prepend=0)), {"words": words, "flags": flags})
 
-    def _sort(self) -> None:
+class Reader:
+    """Fills a corpus: `encode` texts, then `sort` them. `read` does both for traces."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self._corpus = corpus
+        self._buckets = Buckets(corpus.shelf, corpus.memory // 8)
+
+    def read(
+        self, traces: Iterable[Trace], group: Callable[[Trace], str | None], progress: Progress | None = None
+    ) -> None:
+        """Take traces in: hash them here while numba encodes the batch before in another thread.
+
+        Raises:
+            DataError: there are none, or none of their solutions holds a word.
+        """
+        hasher = Hasher(group)
+        given = 0
+        waiting: list[Future[None]] = []
+        with ThreadPoolExecutor(1) as thread:
+            for trace in traces:
+                given += 1
+                hasher.take(trace)
+                if hasher.batch.size > BATCH:
+                    if len(waiting) > 1:
+                        waiting.pop(0).result()
+                    waiting.append(thread.submit(self.encode, hasher.batch.texts, hasher.batch.rows()))
+                    hasher.batch = Batch()
+                    if progress:
+                        progress("read", given)
+            for future in waiting:
+                future.result()
+        self.encode(hasher.batch.texts, hasher.batch.rows())
+        if progress:
+            progress("read", given)
+        self.sort(list(hasher.names))
+        if not self._corpus.n_solutions:
+            raise nothing_to_count(given, self._corpus.skipped["empty"])
+
+    def encode(self, texts: list[bytes], rows: Arrays) -> None:
+        """Take in texts and what is known of them (see `Batch.rows`)."""
+        if texts:
+            words, flags, end = self._corpus.vocabulary.encode(texts, NEAR)
+            self._buckets.add({**rows, "length": np.diff(end, prepend=0)}, {"words": words, "flags": flags})
+
+    def sort(self, names: list[str]) -> None:
+        """Put the texts into the corpus, in its order and without repeats; `names` are the groups that rows number."""
         corpus = self._corpus
-        names = sorted(self._names)
-        rank = np.zeros(len(names), np.int32)
-        rank[[self._names[name] for name in names]] = np.arange(len(names))
+        rank = np.argsort(np.argsort(np.array(names, object))).astype(np.int32)
+        names = sorted(names)
         solutions_of = np.zeros(len(names), np.int64)
         duplicates = empty = n_texts = 0
-        for buckets in self._buckets.finish(4 * corpus.workers, _LONGEST_SHARD):
+        for buckets in self._buckets.finish(4 * corpus.workers, LONGEST_SHARD):
             rows, places = self._buckets.read(buckets)
             rows["group"] = rank[rows["group"]]
             order, repeated, without = _order(rows)
@@ -125,12 +138,9 @@ class Reader:
         self._name_groups(names, solutions_of)
 
     def _name_groups(self, names: list[str], solutions: npt.NDArray[np.int64]) -> None:
-        """Name the groups, those with the fewest solutions together where there are too many."""
+        """Number the groups that have solutions."""
         corpus = self._corpus
-        keep = names
-        if len(names) > MOST_GROUPS:
-            largest = sorted(range(len(names)), key=lambda i: (-solutions[i], names[i]))[: MOST_GROUPS - 1]
-            keep = sorted({names[i] for i in largest} | {OTHER})
+        keep = group_names(dict(zip(names, solutions.tolist(), strict=True)))
         number = {name: i for i, name in enumerate(keep)}
         corpus.groups = tuple(keep)
         corpus.group_of = np.array([number.get(name, number.get(OTHER, 0)) for name in names], np.int32)
@@ -141,7 +151,7 @@ class Reader:
             corpus.group_problems += np.bincount(np.unique(pairs) % len(keep), minlength=len(keep))
 
 
-class _Batch:
+class Batch:
     """Texts that wait to be encoded, and what is known of each."""
 
     def __init__(self) -> None:
@@ -156,16 +166,33 @@ class _Batch:
         self._hashes += (problem, digest)
         self._facts.append((kind, group, characters))
 
-    def rows(self, length: npt.NDArray[np.int64]) -> Arrays:
+    def rows(self) -> Arrays:
+        """Halves of the hashes of problem and text, kind, number of the group's name, characters that count."""
         halves = np.frombuffer(b"".join(self._hashes), ">u8").astype(np.uint64).reshape(-1, 4)
-        kind, group, characters = np.array(self._facts, np.int64).T
+        kind, group, characters = np.array(self._facts, np.int64).reshape(-1, 3).T
         return {
             **{name: halves[:, i].copy() for i, name in enumerate(("p0", "p1", "c0", "c1"))},
             "kind": kind.astype(np.uint8),
             "group": group.astype(np.int32),
             "characters": characters.copy(),
-            "length": length,
         }
+
+
+def group_names(solutions: Mapping[str, int]) -> list[str]:
+    """Names of the groups, sorted, given the solutions of each; the smallest go together where there are too many."""
+    largest = sorted((name for name in solutions if solutions[name]), key=lambda name: (-solutions[name], name))
+    if len(largest) > MOST_GROUPS:
+        largest = [*{*largest[: MOST_GROUPS - 1], OTHER}]
+    return sorted(largest)
+
+
+def nothing_to_count(given: int, empty: int) -> DataError:
+    """The error for a corpus without a word."""
+    return DataError(
+        "there is nothing to count",
+        expected="solutions with words in them",
+        got=f"{given:,} traces, {empty:,} of them without a word",
+    )
 
 
 def _hash(data: bytes) -> bytes:

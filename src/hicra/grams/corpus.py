@@ -136,7 +136,7 @@ class Corpus:
 
         corpus = cls(spill_dir, workers, memory)
         try:
-            Reader(corpus, grouping(groups), progress).read(traces)
+            Reader(corpus).read(traces, grouping(groups), progress)
         except BaseException:
             corpus.close()
             raise
