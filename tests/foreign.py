@@ -13,6 +13,13 @@ TEXTS = ["Wait, let me check. It is 4", "2 + 2 = 4", "So it is 5", "let me check
 REWARDS = [1.0, 0.0, 0.0, 1.0]
 
 
+TRL_HISTORY = [
+    {"step": 1, "epoch": 0.1, "loss": 0.5, "entropy": 2.0, "reward": 0.5, "completions/clipped_ratio": 0.25}
+    | {"rewards/accuracy/mean": 0.5, "completions/mean_length": 7.0, "kl": None},
+    {"step": 1, "epoch": 0.1, "eval_loss": 0.1},
+]
+
+
 def write_lines(path: Path, rows: Sequence[Mapping[str, Any]], torn: bool = False) -> Path:
     """JSON lines; torn: the last one is cut off in the middle."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,8 @@ def train(folder: Path, **settings: Any) -> RunReader:
 
 
 def test_trl_files_hold_what_was_recorded(tmp_path) -> None:
-    recorded = train(tmp_path, steps_per_generation=4, max_steps=4)  # each batch serves two steps
+    saved = {"save_strategy": "steps", "save_steps": 4}
+    recorded = train(tmp_path, steps_per_generation=4, max_steps=4, **saved)  # each batch serves two steps
     done = import_run(tmp_path / "out", tmp_path / "run", tokenizer=make_tiny().make_tokenizer())
     assert done.format == "trl"
     assert done.steps == [1, 3]
@@ -42,6 +43,8 @@ def test_trl_files_hold_what_was_recorded(tmp_path) -> None:
     found = RunReader(tmp_path / "run")
     rows, wanted = found.completions().to_pylist(), recorded.completions().to_pylist()
     assert len(rows) == len(wanted) == 32
+    assert found.metrics()[1]["loss"] == pytest.approx(recorded.metrics()[2]["loss"], abs=1e-4)
+    assert 0.0 <= found.metrics()[1]["truncated"] <= 1.0
 
     def sorts(rows: list[dict[str, Any]]) -> list[Any]:
         return sorted((r["prompt_id"], round(r["reward"], 5), round(r["advantage"], 4)) for r in rows)

@@ -71,6 +71,25 @@ def test_trl_rewards_that_do_not_apply(tmp_path) -> None:
     assert math.isnan(rewards[1])
 
 
+def test_trl_rewards_are_chosen_once_for_the_run(tmp_path) -> None:
+    foreign.trl(tmp_path, [1], noise=[1.0, 1.0, 2.0, 2.0])  # in this step noise could be a reward
+    foreign.trl(tmp_path, [2], noise=[5.0, 1.0, 2.0, 2.0])
+    foreign.trl(tmp_path, [3], accuracy=[0.0] * 4, advantage=[0.0] * 4, noise=[5.0, 1.0, 2.0, 2.0])
+    found = steps(tmp_path)[1]
+    assert [[r.reward for r in s.rows] for s in found] == [REWARDS, REWARDS, [0.0] * 4]
+
+
+def test_trl_what_the_trainer_logged_comes_along(tmp_path) -> None:
+    foreign.trl(tmp_path, [1, 2])
+    for number, state in ((2, {"log_history": foreign.TRL_HISTORY}), (10, {"log_history": "torn"})):
+        (tmp_path / f"checkpoint-{number}").mkdir()
+        (tmp_path / f"checkpoint-{number}" / "trainer_state.json").write_text(json.dumps(state))
+    (tmp_path / "checkpoint-11").mkdir()
+    found = steps(tmp_path)[1]
+    assert found[0].metrics == {"loss": 0.5, "entropy": 2.0, "truncated": 0.25, "rewards/accuracy/mean": 0.5}
+    assert found[1].metrics == {}
+
+
 def test_trl_groups_of_one_prompt_drawn_twice_are_two(tmp_path) -> None:
     folder = foreign.trl(tmp_path, [1])
     table = {
@@ -279,6 +298,13 @@ def test_plain_columns_and_errors(tmp_path) -> None:
     write_lines(path, [{"completion": "x", "token_ids": [1.5]}])
     with pytest.raises(DataError, match="no list of token ids"):
         steps(path)
+
+
+def test_plain_folders_with_settings_beside(tmp_path) -> None:
+    write_lines(tmp_path / "a.jsonl", [{"completion": "x"}])
+    (tmp_path / "config.json").write_text('{\n "model": "m"\n}')
+    assert len(steps(tmp_path)[1]) == 1
+    assert len(steps(write_lines(tmp_path / "rows.json", [{"completion": "x"}]))[1]) == 1
 
 
 def test_plain_file_still_being_written(tmp_path) -> None:

@@ -107,8 +107,8 @@ def import_run(
                 out, config=config, seeds={}, grams=found.to_dict(), engine=ENGINE, resume_step=after
             )
         writer.write_rows(step.number, rows, rollouts)
-        known = join.seen["truncated"]
-        writer.commit(step.number, step_metrics(rows, len(found), found.cluster_id, truncated=known))
+        counted = step_metrics(rows, len(found), found.cluster_id, truncated=join.seen["truncated"])
+        writer.commit(step.number, {**step.metrics, **counted})
         steps.append(step.number)
         completions += len(rows)
         tokens += sum(row["length"] for row in rows)

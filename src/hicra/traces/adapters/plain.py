@@ -53,10 +53,10 @@ ALIASES: dict[str, tuple[str, ...]] = {
 
 
 def find(path: Path) -> list[Path]:
-    """Files of JSON lines or Parquet; the first row decides whether they hold completions."""
-    endings = (*LINES, ".parquet")
+    """Files of JSON lines or Parquet whose first rows hold completions; a folder's ``.json`` files are settings."""
+    lines = tuple(ending for ending in LINES if path.is_file() or not ending.startswith(".json") or ".jsonl" in ending)
     inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    files = [p for p in inside if p.name.endswith(endings) and not p.name.startswith(".")]
+    files = [p for p in inside if p.name.endswith((*lines, ".parquet")) and not p.name.startswith(".")]
     files.sort(key=lambda p: (_in_name(p) or 0, str(p)))
     return files if any(set(ALIASES["completion"]) & first_row(file).keys() for file in files[:3]) else []
 

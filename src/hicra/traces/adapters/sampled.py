@@ -51,10 +51,17 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The completions of one training step, in the tool's order."""
+    """One training step.
+
+    Attributes:
+        number: the step.
+        rows: its completions, in the tool's order.
+        metrics: what the tool measured beside.
+    """
 
     number: int
     rows: Sequence[Sampled]
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
