@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numba as nb
 import numpy as np
@@ -12,11 +12,28 @@ import numpy as np
 from hicra.errors import DataError
 from hicra.grams._levels import index_keys, key_hash
 from hicra.grams._words import AFTER_BREAK, OPENS_CLAUSE, OPENS_SENTENCE
-from hicra.grams.corpus import ClusterFrequency, Corpus
+from hicra.grams.corpus import ClusterFrequency, Shard
 from hicra.grams.text import variants
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from hicra.grams._vocabulary import Vocabulary
+
+
+class Encoded(Protocol):
+    """What this needs of a corpus."""
+
+    workers: int
+
+    @property
+    def groups(self) -> Sequence[str]: ...
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+    @property
+    def n_shards(self) -> int: ...
+    def shard(self, s: int, /) -> Shard: ...
+
 
 _NEED = {"any": 0, "clause": OPENS_CLAUSE, "sentence": OPENS_SENTENCE}
 
@@ -71,7 +88,7 @@ def _walk(  # type: ignore[no-untyped-def]
             i += 1
 
 
-def cluster_frequency(corpus: Corpus, texts: Sequence[str], at: Sequence[str], cluster: Any) -> ClusterFrequency:
+def cluster_frequency(corpus: Encoded, texts: Sequence[str], at: Sequence[str], cluster: Any) -> ClusterFrequency:
     """What `Corpus.cluster_frequency` promises."""
     cluster = np.asarray(cluster)
     if not len(texts) == len(at) == len(cluster):
@@ -100,7 +117,7 @@ def cluster_frequency(corpus: Corpus, texts: Sequence[str], at: Sequence[str], c
 
 
 def _trie(
-    corpus: Corpus, texts: Sequence[str], at: Sequence[str], cluster: npt.NDArray[np.integer[Any]]
+    corpus: Encoded, texts: Sequence[str], at: Sequence[str], cluster: npt.NDArray[np.integer[Any]]
 ) -> tuple[Any, Any, Any, Any]:
     """The arrays `first`, `slots`, `cluster`, `need` of `_walk`."""
     words: dict[str, int] = {}

@@ -8,10 +8,10 @@ and into more where a table of all keys would not fit: each part is counted alon
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -35,8 +35,20 @@ _SUMS = _levels.LAST_TEXT  # the columns before it are sums, the others marks
 _FULL = 1 << 30  # places; an int32 sum is safe for so many
 
 
+class Totals(Protocol):
+    """What `Counts` takes over from a corpus."""
+
+    groups: tuple[str, ...]
+    group_problems: Integers
+    n_solutions: int
+    n_problems: int
+    n_statements: int
+    n_characters: int
+    skipped: Mapping[str, int]
+
+
 @dataclass
-class _Level:
+class Level:
     """The kept n-grams, K of them."""
 
     n: int
@@ -61,7 +73,7 @@ def count_corpus(
             if progress:
                 progress("count", level.n)
         counter.clear()
-    return _table(corpus, levels, n_max, minimum, counter.n_words)
+    return counts_of(corpus, levels, n_max, minimum, counter.n_words)
 
 
 class _Counter:
@@ -71,7 +83,7 @@ class _Counter:
         self._tables = corpus.memory // 2
         self._kept = np.zeros(0, np.int32)  # id of each word of the vocabulary among the kept ones
 
-    def levels(self) -> Iterator[_Level]:
+    def levels(self) -> Iterator[Level]:
         """Count; yields what is known of the 1-grams, the 2-grams, ..."""
         words = text = self._keep_words()
         last_word = np.arange(len(words) + 1)
@@ -80,12 +92,10 @@ class _Counter:
             size = len(text)
             alive, sums, by_group = self._describe(n, size, keys)
             keys, left_top, right_top = self._tally(n, size, alive)
-            yield _Level(n, text, sums[1:], by_group[1:], left_top[1:], right_top[1:])
+            yield Level(n, text, sums[1:], by_group[1:], left_top[1:], right_top[1:])
             if not len(keys):
                 break
-            left, right = keys >> 31, keys & _levels.ID
-            last_word = np.concatenate([[0], last_word[right]])
-            text = [f"{text[a - 1]} {words[b - 1]}" for a, b in zip(left.tolist(), last_word[1:].tolist(), strict=True)]
+            text, last_word = extended(text, words, keys, last_word)
 
     def clear(self) -> None:
         """Forget where the n-grams are."""
@@ -245,7 +255,15 @@ class _Counter:
         return list(self._threads.map(work, [range(w, shards, workers) for w in range(min(workers, shards))]))
 
 
-def _table(corpus: Corpus, levels: list[_Level], n_max: int, minimum: int, n_words: int) -> Counts:
+def extended(text: list[str], words: list[str], keys: Keys, last_word: Integers) -> tuple[list[str], Integers]:
+    """Texts of the (n + 1)-grams with these keys, and their last words, given those of the n-grams (at 0: none)."""
+    left, last = keys >> 31, last_word[keys & _levels.ID]
+    longer = [f"{text[a - 1]} {words[b - 1]}" for a, b in zip(left.tolist(), last.tolist(), strict=True)]
+    return longer, np.concatenate([[0], last])
+
+
+def counts_of(corpus: Totals, levels: list[Level], n_max: int, minimum: int, n_words: int) -> Counts:
+    """The table of what was counted."""
     text = np.array([text for level in levels for text in level.text], object)
     order = np.argsort(text)
     sums = np.concatenate([level.sums for level in levels])[order].copy("F")  # columns in one piece each

@@ -41,6 +41,17 @@ class Tally:
     sources: Counter[str] = field(default_factory=Counter)
     styles: Counter[str] = field(default_factory=Counter)
 
+    def add(self, other: Tally) -> None:
+        """Count what another reader read, too."""
+        self.used += other.used
+        self.wrong += other.wrong
+        self.unknown += other.unknown
+        self.broken += other.broken
+        self.broken_rows = [*self.broken_rows, *other.broken_rows][:_PLACES]
+        self.licences += other.licences
+        self.sources += other.sources
+        self.styles += other.styles
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a set's provenance; broken rows as a number only, for their text is anybody's."""
         return {
@@ -65,6 +76,7 @@ class Sources:
         wrong: also hand on traces whose answer is known to be wrong.
 
     Attributes:
+        columns, strict, wrong: as given.
         paths: what was given, where it was paths.
         tally: of the reading that began last.
 
@@ -75,7 +87,7 @@ class Sources:
     def __init__(
         self, traces: Traces, *, columns: Mapping[str, str] | None = None, strict: bool = False, wrong: bool = False
     ) -> None:
-        self._columns, self._strict, self._wrong = columns, strict, wrong
+        self.columns, self.strict, self.wrong = columns, strict, wrong
         self.tally = Tally()
         self.paths: list[str | os.PathLike[str]] = []
         self._rows: Iterator[Any] = iter(())
@@ -98,7 +110,7 @@ class Sources:
         """Read everything, once: rows that came as an iterator are gone then."""
         self.tally = tally = Tally()
         for trace in self._all():
-            if trace.correct is False and not self._wrong:
+            if trace.correct is False and not self.wrong:
                 tally.wrong += 1
                 continue
             tally.used += 1
@@ -116,15 +128,15 @@ class Sources:
             )
 
     def _all(self) -> Iterator[Trace]:
-        on_broken = None if self._strict else self._broken
+        on_broken = None if self.strict else self._broken
         for path in self.paths:
-            yield from read_traces(path, columns=self._columns, on_broken=on_broken)
+            yield from read_traces(path, columns=self.columns, on_broken=on_broken)
         first = next(self._rows, None)
         if isinstance(first, Trace):
             yield first
             yield from self._rows
         elif first is not None:
-            yield from read_traces(itertools.chain([first], self._rows), columns=self._columns, on_broken=on_broken)
+            yield from read_traces(itertools.chain([first], self._rows), columns=self.columns, on_broken=on_broken)
 
     def _broken(self, error: DataError) -> None:
         self.tally.broken += 1
