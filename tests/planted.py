@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -111,6 +112,11 @@ def write(
     path: Path, world: World, *, seed: int = 0, steps: int = 40, prompts: int = 5, group: int = 4, kept: int = 3
 ) -> Path:
     """A run directory with tokens of the first `kept` groups, and an evaluation at every eighth step."""
+    with mock.patch("os.fsync"):  # durability is tested elsewhere, and slow
+        return _write(path, world, seed, steps, prompts, group, kept)
+
+
+def _write(path: Path, world: World, seed: int, steps: int, prompts: int, group: int, kept: int) -> Path:
     rng = np.random.default_rng(seed)
     writer = RunWriter.create(path, config={"seed": seed}, seeds={"train": seed}, grams=gram_set(), engine="planted")
     for step in range(1, steps + 1):

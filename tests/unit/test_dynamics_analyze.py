@@ -160,9 +160,26 @@ def test_flow(runs, found) -> None:
     assert all(m.adjusted_p > 0.01 for m in flow.odds)  # moves and rewards are drawn apart
 
 
+def test_sensitivity(found) -> None:
+    run = of(found, "phases")
+    assert set(run.sensitivity) == {
+        "semantic_gram_rarefied",
+        "semantic_cluster_rarefied",
+        "planning_share",
+        *(f"{name}_{kind}" for name in ("entropy", "relative_perplexity") for kind in ("planning", "execution")),
+    }
+    for name in ("entropy_planning", "relative_perplexity_execution"):
+        # from the kept rollouts, three groups of five
+        assert run.sensitivity[name].series.value == pytest.approx(run.series[name].value, rel=0.5), name
+    assert np.median(run.sensitivity["relative_perplexity_execution"].shape) > 0.7
+    share = run.sensitivity["planning_share"].series
+    assert (share.high <= share.value).all()
+    assert share.high.mean() < share.value.mean()
+
+
 def test_runs_on_one_gram_set_are_rarefied_alike(found) -> None:
     assert len({json.dumps(run.rarefied_to) for run in found.runs}) == 1
-    assert found.runs[0].rarefied_to["gram"] >= 5
+    assert found.runs[0].rarefied_to["gram"] >= 15
 
 
 def test_compasses(found) -> None:
@@ -235,7 +252,7 @@ def test_a_run_without_rollouts_or_grams(tmp_path) -> None:
     run = analyze(tmp_path / "run", settings=QUICK).runs[0]
     assert run.missing["flow"] == "no rollouts were kept"
     assert run.missing["overlap"] == "no rollouts were kept"
-    assert run.sensitivity is None
+    assert run.sensitivity == {}
     assert "entropy_planning" in run.missing
     json.loads(Analysis([run], []).to_json())
 

@@ -10,8 +10,8 @@ import pytest
 from hicra.dynamics.conditional import conditional_entropy, fold_token, following
 from hicra.dynamics.corrected import chao_shen_bits, miller_madow_bits
 from hicra.dynamics.semantic import entropy_bits, rarefied_entropy_bits
-from hicra.dynamics.sensitivity import drop_grams
-from hicra.dynamics.spread import entropy_series, step_counts
+from hicra.dynamics.sensitivity import draw_grams, kind_sensitivity, semantic_sensitivity, sensitivities
+from hicra.dynamics.spread import common_number, entropy_series, step_counts
 from hicra.errors import ConfigError, DataError
 from tests.planted import CLUSTERS, GRAMS, World, bent, completions
 
@@ -51,7 +51,8 @@ def test_series_of_growing_completions() -> None:
     for seed in range(8):
         found = entropy_series(step_counts(completions(world, seed), GRAMS))
         for name in change:
-            change[name] += (found[name].value[-15:].mean() - found[name].value[:15].mean()) / 8
+            value = found[name].value
+            change[name] += (np.nanmean(value[-15:]) - np.nanmean(value[:15])) / 8
     assert change["plug_in"] > 0.15
     for name in ("chao_shen", "rarefied"):
         assert abs(change[name]) < 0.06, name
@@ -76,6 +77,13 @@ def test_bands_of_entropy_cover_the_truth() -> None:
     series = entropy_series(step_counts(completions(World(), seed=5, steps=80, prompts=12), GRAMS), m=0)
     s = series["chao_shen"]
     assert 0.85 <= ((s.low <= truth) & (truth <= s.high)).mean() <= 1.0
+
+
+def test_the_number_to_rarefy_to() -> None:
+    assert common_number([100] * 40 + [25, 7]) == 100  # one poor step in forty does not decide
+    assert common_number([100] * 10 + [25] * 3) == 25
+    assert common_number([3000]) == 1000
+    assert common_number([19, 5]) == 0
 
 
 def test_steps_with_few_occurrences_have_no_entropy() -> None:
@@ -175,28 +183,54 @@ def test_folded_tokens(token: str, folded: str) -> None:
 
 def test_dropping_grams_keeps_the_shape_of_a_real_rise() -> None:
     found = step_counts(completions(World(skew=bent(2.0, 0.2, 0.3, 0.9)), seed=3, prompts=24), GRAMS)
-    dropped = drop_grams(found.steps, found.counts, draws=12, seed=1)
-    assert np.median(dropped.shape) > 0.8
-    assert dropped.occurrences is not None
-    assert (dropped.series.low <= dropped.series.high).all()
-    again = drop_grams(found.steps, found.counts, draws=12, seed=1)
-    assert (again.shape == dropped.shape).all()
+    kept = draw_grams(GRAMS, draws=12, seed=1)
+    assert kept.sum(axis=1).tolist() == [GRAMS - round(0.3 * GRAMS)] * 12
+    for class_of in (None, np.arange(GRAMS) % CLUSTERS):
+        dropped = semantic_sensitivity(found.steps, found.counts, kept, class_of)
+        assert np.median(dropped.shape) > 0.8
+        known = np.isfinite(dropped.series.value)
+        assert known.mean() > 0.9
+        assert (dropped.series.low <= dropped.series.high)[known].all()
+        assert dropped.fraction == pytest.approx(7 / 24)
 
 
 def test_dropping_a_curve_that_hangs_on_one_gram_loses_its_shape() -> None:
-    """Two grams out of ten take turns; without either of them nothing happens."""
+    """Nine grams stay as they are, one takes over."""
     counts = np.full((30, 10), 20)
     counts[:, 0] = np.linspace(20, 2000, 30)
-    shape = drop_grams(np.arange(30), counts, fraction=0.5, draws=40).shape
-    assert np.isnan(shape).any()  # gram 0 is gone: a constant curve
+    kept = draw_grams(10, fraction=0.5, draws=40)
+    shape = semantic_sensitivity(np.arange(30), counts, kept).shape
+    assert (np.isnan(shape) == ~kept[:, 0]).all()  # without gram 0 the curve is constant
 
 
 def test_dropping_nothing_is_the_curve_itself() -> None:
     counts = np.random.default_rng(0).poisson(20, (8, 12))
-    found = drop_grams(np.arange(8), counts, fraction=0.0, draws=2, rarefy=False)
-    assert found.series.value.tolist() == pytest.approx([entropy_bits(c) for c in counts])
+    found = semantic_sensitivity(np.arange(8), counts, draw_grams(12, fraction=0.0, draws=2))
+    assert found.occurrences == np.sort(counts.sum(axis=1))[0]
+    assert found.series.value.tolist() == pytest.approx([rarefied_entropy_bits(c, found.occurrences) for c in counts])
     assert found.series.low.tolist() == pytest.approx(found.series.value.tolist())
     with pytest.raises(ConfigError, match="fraction"):
-        drop_grams(np.arange(8), counts, fraction=1.0)
+        draw_grams(8, fraction=1.0)
     with pytest.raises(DataError, match="go together"):
-        drop_grams(np.arange(7), counts)
+        semantic_sensitivity(np.arange(7), counts, draw_grams(12))
+
+
+def test_tokens_of_dropped_grams_become_execution() -> None:
+    # two grams, then no gram: tokens and summed entropies of two steps
+    n, entropy = np.array([[2.0, 4, 10], [1, 3, 10]]), np.array([[2.0, 8, 5], [3, 3, 5]])
+    kept = np.array([[True, False]])
+    share = kind_sensitivity([1, 2], n, n, kept, kind="share").series
+    assert share.value.tolist() == pytest.approx([6 / 16, 4 / 14])
+    assert share.low.tolist() == pytest.approx([2 / 16, 1 / 14])
+    planning = kind_sensitivity([1, 2], entropy, n, kept).series
+    assert planning.value.tolist() == pytest.approx([10 / 6, 6 / 4])
+    assert planning.high.tolist() == pytest.approx([1.0, 3.0])
+    execution = kind_sensitivity([1, 2], entropy, n, kept, kind="execution").series
+    assert execution.value.tolist() == pytest.approx([0.5, 0.5])
+    assert execution.high.tolist() == pytest.approx([13 / 14, 8 / 13])
+    relative = sensitivities([1, 2], {"n": n, "logprob": -entropy, "n_logprob": n}, kept)
+    assert set(relative) == {"planning_share", "relative_perplexity_planning", "relative_perplexity_execution"}
+    expected = [1.0, math.exp(6 / 4 - 10 / 6)]
+    assert relative["relative_perplexity_planning"].series.value.tolist() == pytest.approx(expected)
+    with pytest.raises(DataError, match="no such kind"):
+        kind_sensitivity([1, 2], n, n, kept, kind="both")

@@ -27,7 +27,7 @@ from hicra.dynamics.phases import phases
 from hicra.dynamics.reading import Completions, read_completions
 from hicra.dynamics.resample import banded, ratio, step_sums
 from hicra.dynamics.result import Analysis, Compass, Flow, RunAnalysis, Settings
-from hicra.dynamics.sensitivity import drop_grams
+from hicra.dynamics.sensitivity import Sensitivity, draw_grams, semantic_sensitivity, sensitivities
 from hicra.dynamics.series import Floats, Ints, Series
 from hicra.dynamics.spread import BLOCKS, StepCounts, entropy_series, step_counts
 from hicra.dynamics.sweep import Sweep, prompt_blocks, sweep
@@ -146,7 +146,7 @@ def _run(run: _Loaded, name: str, weights: Floats, settings: Settings) -> RunAna
     logged = _logged(run.reader)
     if run.completions is None:
         series.update(logged)
-        for lost in ("bands", "pass_at_k", "semantic_gram_rarefied", "sensitivity"):
+        for lost in ("bands", "pass_at_k", "semantic_gram_rarefied"):
             missing[lost] = "the run kept no completions"
         if "logprob_execution" in series:
             for kind in ("planning", "execution"):
@@ -182,11 +182,9 @@ def _run(run: _Loaded, name: str, weights: Floats, settings: Settings) -> RunAna
     flow = _flow(run, settings)
     if flow is None:
         missing["flow"] = "no rollouts were kept" if not run.swept.steps else "no gram occurs in the kept rollouts"
-    sensitivity = None
-    if (grams := run.counts.get("gram")) is not None and grams.counts.sum() > 0:
-        sensitivity = drop_grams(
-            grams.steps, grams.counts, fraction=settings.drop, draws=settings.draws, seed=settings.seed
-        )
+    sensitivity = _sensitivity(run, settings)
+    if not sensitivity:
+        missing["sensitivity"] = "no gram occurs"
     return RunAnalysis(
         name=name,
         path=str(run.reader.path),
@@ -254,6 +252,22 @@ def _conditional(run: _Loaded, weights: Floats, settings: Settings) -> dict[str,
         "conditional_rarefied": Series(at, rarefied, np.maximum(0.0, rarefied - error), rarefied + error, "bits"),
         "conditional_coverage": Series.bare(at, np.array([r.coverage for r in rows]), "share"),
     }
+
+
+def _sensitivity(run: _Loaded, settings: Settings) -> dict[str, Sensitivity]:
+    """Curves with grams dropped: of semantic entropy from all completions, by token kind from the kept rollouts."""
+    n_grams = len(run.vocabulary.grams)
+    out: dict[str, Sensitivity] = {}
+    if n_grams < 2:
+        return out
+    kept = draw_grams(n_grams, fraction=settings.drop, draws=settings.draws, seed=settings.seed)
+    if (found := run.counts.get("gram")) is not None and found.counts.sum() > 0:
+        for level, (_, class_of) in run.vocabulary.levels().items():
+            out[f"semantic_{level}_rarefied"] = semantic_sensitivity(found.steps, found.counts, kept, class_of)
+    sums = run.swept.sums_by_gram(n_grams)
+    if "n" in sums and sums["n"][:, :-1].sum() > 0:
+        out |= sensitivities(run.swept.steps, sums, kept)
+    return out
 
 
 def _flow(run: _Loaded, settings: Settings) -> Flow | None:

@@ -102,7 +102,7 @@ class RunAnalysis:
         missing: name of a series or part -> why the run does not have it.
         overlap: both shares over all kept tokens, at several quantiles; None: see `missing`.
         phases: of the execution NLL and the rarefied semantic entropy.
-        sensitivity: semantic entropy of grams with grams dropped.
+        sensitivity: curves with grams dropped, by the series' names; empty where no gram occurs.
         flow: strategy flow.
         alarms: in order.
         rarefied_to: level -> occurrences that its rarefied series draw.
@@ -118,7 +118,7 @@ class RunAnalysis:
     missing: Mapping[str, str]
     overlap: Overlap | None
     phases: Phases
-    sensitivity: Sensitivity | None
+    sensitivity: Mapping[str, Sensitivity]
     flow: Flow | None
     alarms: Sequence[Alarm]
     rarefied_to: Mapping[str, int]

@@ -3,9 +3,10 @@
     plug_in, miller_madow, chao_shen, rarefied          bits (`hicra.dynamics.semantic`, `hicra.dynamics.corrected`)
     normalised                                          plug-in / log2 of the number of grams (clusters) in the set
 
-Rarefied curves draw m occurrences at every step, m the largest number that each step can spare a block of prompts and
-still supply, at most 1000, so that curves can be compared step by step; hand the same m to runs that are compared. The
-noise is a jackknife over blocks of prompts: a bootstrap would repeat grams, and bias every entropy downwards.
+Rarefied curves draw m occurrences at every step, so that steps can be compared: m is what 19 of 20 steps can supply
+even without one block of their prompts, at most 1000; the others have no rarefied value. Hand the same m to runs that
+are compared. The noise is a jackknife over blocks of prompts: a bootstrap would repeat grams, and bias every entropy
+downwards.
 """
 
 from __future__ import annotations
@@ -44,9 +45,23 @@ class StepCounts:
 
     @property
     def spare(self) -> int:
-        """Occurrences that every step with enough of them can supply without any one of its blocks; 0: none."""
-        least = [int((b.sum() - b.sum(axis=1)).min()) for b in self.blocks if len(b) > 1 and b.sum() >= MIN_OCCURRENCES]
-        return min([MAX_RAREFIED, *least]) if least else 0
+        """Occurrences that 19 of 20 steps can supply without any one of their blocks; 0: none can.
+
+        Where one block holds most of a step's occurrences, half of them count: that step has no band then.
+        """
+        totals = [int(b.sum()) for b in self.blocks]
+        spare = [
+            max(int((b.sum() - b.sum(axis=1)).min()), n // 2) if len(b) > 1 else n
+            for b, n in zip(self.blocks, totals, strict=True)
+        ]
+        return common_number([s for s, n in zip(spare, totals, strict=True) if n >= MIN_OCCURRENCES], least=0)
+
+
+def common_number(totals: npt.ArrayLike, least: int = MIN_OCCURRENCES) -> int:
+    """What 19 of 20 of the totals that are `least` or more reach, at most 1000; 0 where there is none."""
+    used = np.asarray(totals, np.int64)
+    used = used[used >= least]
+    return int(min(MAX_RAREFIED, np.quantile(used, 0.05, method="lower"))) if len(used) else 0
 
 
 def step_counts(completions: Completions, size: int, class_of: npt.ArrayLike | None = None) -> StepCounts:
@@ -108,7 +123,7 @@ def entropy_series(found: StepCounts, m: int | None = None) -> dict[str, Series]
         left = [total - b for b in blocks if b.any()]
         for name, measure in measures.items():
             values[name][0, s] = measure(total)
-            if len(left) > 1:
+            if len(left) > 1:  # NaN where what is left is less than m
                 values[name][1, s] = jackknife_error([measure(rest) for rest in left])
     out = {name: _series(found.steps, pair[0], pair[1]) for name, pair in values.items()}
     plug_in = out["plug_in"]

@@ -32,7 +32,8 @@ class Sweep:
         overlaps: of each step that has entropies, by step.
         followings: of each step, and the prompt of each of its occurrences.
         moves: of each step: gram, completion (of the step), position.
-        right, prompt, step_of: of each completion, by step.
+        right, prompt: of each completion, by step.
+        sums: of each step, sums over the tokens of each gram, in the last place of none: see `sensitivities`.
         pooled: overlap over all tokens of the run.
     """
 
@@ -42,7 +43,20 @@ class Sweep:
     moves: list[tuple[Ints, Ints, Floats]] = field(default_factory=list)
     right: list[Bools] = field(default_factory=list)
     prompt: list[Ints] = field(default_factory=list)
+    sums: list[dict[str, Floats]] = field(default_factory=list)
     pooled: Overlap | None = None
+
+    def sums_by_gram(self, n_grams: int) -> dict[str, Floats]:
+        """Name -> (S, K+1); names that not every step has are left out."""
+        names = set.intersection(*(set(s) for s in self.sums)) if self.sums else set()
+        out = {}
+        for name in sorted(names):
+            table = np.zeros((len(self.sums), n_grams + 1))
+            for row, sums in zip(table, self.sums, strict=True):
+                row[: len(sums[name]) - 1] = sums[name][:-1]
+                row[-1] = sums[name][-1]
+            out[name] = table
+        return out
 
     def all_moves(self, class_of: Ints | None) -> Moves:
         """Moves of the whole run, grams without a class left out."""
@@ -90,6 +104,7 @@ def sweep(reader: RunReader, settings: Settings, notes: list[str]) -> Sweep:
         out.steps.append(tokens.step)
         out.right.append(tokens.reward > settings.right_above)
         out.prompt.append(tokens.prompt)
+        out.sums.append(_by_gram(tokens))
         out.moves.append(moves_of_tokens(tokens.gram_id, tokens.begin, tokens.offsets))
         symbols = folds.symbols(tokens)
         found = following(symbols, tokens.gram_id, tokens.begin, tokens.planning, tokens.offsets, settings.ngram)
@@ -111,6 +126,19 @@ def sweep(reader: RunReader, settings: Settings, notes: list[str]) -> Sweep:
             prompt=np.concatenate(prompts),
             seed=settings.seed,
         )
+    return out
+
+
+def _by_gram(tokens: StepTokens) -> dict[str, Floats]:
+    largest = int(tokens.gram_id.max(initial=-1))
+    slot = np.where(tokens.planning & (tokens.gram_id >= 0), tokens.gram_id, largest + 1)
+    out = {"n": np.bincount(slot, minlength=largest + 2).astype(np.float64)}
+    for name, values in (("entropy", tokens.entropy), ("logprob", tokens.logprob)):
+        if values is None:
+            continue
+        known = np.isfinite(values)
+        out[f"n_{name}"] = np.bincount(slot[known], minlength=largest + 2).astype(np.float64)
+        out[name] = np.bincount(slot[known], values[known], largest + 2).astype(np.float64)
     return out
 
 
