@@ -21,6 +21,7 @@ _HOME = {
     "HicraError": "hicra.errors",
     "Labeller": "hicra.labels.labeller",
     "Labels": "hicra.labels.labeller",
+    "analyze": "hicra.dynamics.analyze",
 }
 _STATIONS = ("credit", "dynamics", "engines", "evals", "grams", "lab", "labels", "report", "traces")
 
@@ -34,10 +35,12 @@ __all__ = [
     "Labeller",
     "Labels",
     "__version__",
+    "analyze",
 ]
 
 if TYPE_CHECKING:
     from hicra.credit.apply import CreditConfig, HicraCredit
+    from hicra.dynamics.analyze import analyze
     from hicra.errors import HicraError
     from hicra.grams.gramset import Gram, GramSet
     from hicra.labels.labeller import Labeller, Labels

@@ -318,7 +318,7 @@ def test_odd_planning_shares_are_reported_once(gram: str, share: str, settings: 
     assert told[0].startswith(f"of the first batch, {share} of the tokens are planning tokens")
     assert "'odd'" in told[0]
     assert "tokenizer" in told[0]
-    assert [text for _, text in reader.notes()] == told
+    assert [text for _, text in reader.notes() if not text.startswith("alarm:")] == told
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

@@ -37,9 +37,10 @@ from hicra.engines.record import TokenText, groups_to_keep, prompt_name, rows_of
 from hicra.engines.rewards import checked, completion_text
 from hicra.engines.trl_config import HICRAConfig
 from hicra.engines.trl_resume import ExactResumeMixin
+from hicra.engines.watch import Watch
 from hicra.errors import ConfigError, DataError
 from hicra.labels.audit import share_warning
-from hicra.traces.rundir import RunWriter
+from hicra.traces.rundir import RunReader, RunWriter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,6 +97,7 @@ class HICRAMixin(ExactResumeMixin):
         self._hicra_in_loss: dict[str, Any] | None = None
         self._hicra_committed: int | None = None
         self._hicra_looked = False
+        self._hicra_watch = Watch()
 
     # --- advantages --------------------------------------------------------------------------------------------------
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
@@ -279,7 +281,12 @@ class HICRAMixin(ExactResumeMixin):
         if rank == 0:
             norm = grad_norm.item() if isinstance(grad_norm, torch.Tensor) else grad_norm
             extra = {"grad_norm": norm, "learning_rate": learning_rate, "epoch": self.state.epoch}
-            writer.commit(step, metrics | extra | {"num_tokens": self.state.num_input_tokens_seen})
+            alarms, fresh = self._hicra_watch.step(step, metrics)
+            writer.commit(step, metrics | extra | alarms | {"num_tokens": self.state.num_input_tokens_seen})
+            for says in fresh:
+                writer.note(step, f"alarm: {says.partition(': ')[2]}")
+            for name, value in alarms.items():
+                self._metrics["train"][f"hicra/{name}"].append(value)
 
     def _begin_run(self, resume_step: int | None) -> None:
         self._hicra_committed, self._hicra_complete = resume_step, []
@@ -299,6 +306,7 @@ class HICRAMixin(ExactResumeMixin):
                 resume_step=resume_step,
                 engine="trl",
             )
+        self._hicra_watch = Watch(RunReader(self.args.run_path).metrics() if resume_step is not None else ())
 
     # --- small facts -------------------------------------------------------------------------------------------------
     @property

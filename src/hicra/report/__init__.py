@@ -9,12 +9,14 @@ _HOME = {
     "render_curves": "hicra.report.pictures",
     "render_trace_png": "hicra.report.pictures",
     "render_trace_svg": "hicra.report.pictures",
+    "write_analysis": "hicra.report.analysis.page",
     "write_report": "hicra.report.page",
 }
 
-__all__ = ["render_curves", "render_trace_png", "render_trace_svg", "write_report"]
+__all__ = ["render_curves", "render_trace_png", "render_trace_svg", "write_analysis", "write_report"]
 
 if TYPE_CHECKING:
+    from hicra.report.analysis.page import write_analysis
     from hicra.report.page import write_report
     from hicra.report.pictures import render_curves, render_trace_png, render_trace_svg
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as MplFigure
 
-    from hicra.report.figures import Figure, Panel
+    from hicra.report.figures import Figure, Mark, Panel
     from hicra.report.quantities import Curve
     from hicra.report.runs import Run
 
@@ -164,10 +164,14 @@ def _right_margin(panel: Panel, runs: Sequence[Run]) -> float:
 
 
 def _draw(ax: Axes, panel: Panel, runs: Sequence[Run], palette: dict[str, str]) -> None:
+    for x0, y0, x1, y1 in panel.guides:
+        ax.plot((x0, x1), (y0, y1), color=palette["soft"], linewidth=0.9, linestyle=(0, (2, 2)))
     for curve in panel.curves:
         run = runs[curve.run]
         draw = _draw_points if panel.points else _draw_line
         draw(ax, curve, palette[run.role], _DASHES[run.dash])
+    for mark in panel.marks:
+        _draw_mark(ax, mark, panel, palette[runs[mark.run].role], palette["paper"])
     ax.set_xlim(x_limits(panel.curves))
     ax.set_ylim(panel.limits or y_limits(panel.curves, panel.unit))
     if panel.points:
@@ -197,6 +201,18 @@ def _draw_points(ax: Axes, curve: Curve, colour: str, dash: Any) -> None:
     )
 
 
+def _draw_mark(ax: Axes, mark: Mark, panel: Panel, colour: str, paper: str) -> None:
+    """A diamond on the run's line, with a bar over the steps where it may as well lie."""
+    curve = next(c for c in panel.curves if c.run == mark.run)
+    known = np.isfinite(curve.line)
+    y = float(np.interp(mark.x, curve.x[known], curve.line[known]))
+    if mark.low is not None and mark.high is not None:
+        ax.hlines(y, mark.low, mark.high, color=colour, alpha=0.5, linewidth=4)
+    ax.plot(
+        [mark.x], [y], marker="D", markersize=6.5, color=colour, markeredgecolor=paper, markeredgewidth=1.4, zorder=5
+    )
+
+
 def _axes(ax: Axes, panel: Panel, palette: dict[str, str]) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -204,17 +220,19 @@ def _axes(ax: Axes, panel: Panel, palette: dict[str, str]) -> None:
         ax.spines[side].set_visible(False)
     ax.tick_params(length=0, pad=6)
     ax.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=not panel.x_share, steps=[1, 2, 5, 10]))
+    if panel.x_share:
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.0f} %"))
     if panel.unit == "share":
-        low, high = ax.get_ylim()
-        places = 0 if high - low > 0.04 else 1 if high - low > 0.004 else 2
+        ticks = 100 * np.asarray(ax.yaxis.get_major_locator().tick_values(*ax.get_ylim()))
+        places = next((n for n in (0, 1, 2) if np.allclose(ticks, ticks.round(n), rtol=0, atol=1e-6)), 3)
         ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.{places}f} %"))
     ax.grid(axis="y", color=palette["rule"], linewidth=0.8)
     ax.set_axisbelow(True)
     if panel.unit == "ratio" and ax.get_ylim()[0] < 1 < ax.get_ylim()[1]:
         ax.axhline(1, color=palette["soft"], linewidth=0.8, linestyle=(0, (2, 2)))
     # "step" once, under the end of the axis, in place of a centred label
-    ax.annotate("training step", (1, 0), xycoords="axes fraction", xytext=(0, -27), textcoords="offset points",
+    ax.annotate(panel.x_name, (1, 0), xycoords="axes fraction", xytext=(0, -27), textcoords="offset points",
                 ha="right", va="baseline", fontsize=9.5, color=palette["soft"])  # fmt: skip
 
 

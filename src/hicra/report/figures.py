@@ -17,10 +17,21 @@ from hicra.report.scales import y_limits
 from hicra.report.words import change_words, contrast_words
 
 if TYPE_CHECKING:
+    from hicra.report.picture import Picture
     from hicra.report.runs import Run
 
 Quantity = Callable[[int, "Run"], "Curve | str"]
 """(index, run) -> its curve, or why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place on a run's line: at `x`, which may as well lie anywhere from `low` to `high`."""
+
+    run: int
+    x: float
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +47,10 @@ class Panel:
         points: draw values with error bars (evaluations), not a line with a band.
         limits: y limits shared with other panels, or None.
         findings: sentences computed from the curves.
+        x_name: what is on the x axis.
+        x_share: whether x is a share.
+        marks: places on the lines.
+        guides: (x0, y0, x1, y1) of straight lines to compare with, e.g. what chance would give.
     """
 
     key: str
@@ -46,6 +61,10 @@ class Panel:
     points: bool = False
     limits: tuple[float, float] | None = None
     findings: tuple[str, ...] = ()
+    x_name: str = "training step"
+    x_share: bool = False
+    marks: tuple[Mark, ...] = ()
+    guides: tuple[tuple[float, float, float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +76,8 @@ class Figure:
         lead: what is measured and why one looks at it.
         panels: at least one; a panel without curves is switched off and says why.
         remarks: what a reader must know to read it right.
+        more: panels that a reader may want to unfold.
+        pictures: drawings that are no curves.
     """
 
     key: str
@@ -64,6 +85,8 @@ class Figure:
     lead: str
     panels: tuple[Panel, ...]
     remarks: tuple[str, ...] = ()
+    more: tuple[Panel, ...] = ()
+    pictures: tuple[Picture, ...] = ()
 
 
 def build_figures(runs: Sequence[Run]) -> list[Figure]:
@@ -172,12 +195,12 @@ def _length(runs: Sequence[Run]) -> Figure:
 
 
 def _perplexity(runs: Sequence[Run]) -> Figure:
-    panels = _share_limits(_by_kind(runs, "perplexity", "Relative perplexity", "ratio", q.relative_perplexity))
+    panels = share_limits(_by_kind(runs, "perplexity", "Relative perplexity", "ratio", q.relative_perplexity))
     lead = (
         "How surprised the policy is by its own tokens, relative to its first step (1 = as at the start). "
         "In the paper execution tokens fall first, as procedure is consolidated."
     )
-    return Figure("perplexity", "Relative perplexity by kind of token", lead, panels, _gram_remarks(runs))
+    return Figure("perplexity", "Relative perplexity by kind of token", lead, panels, gram_remarks(runs))
 
 
 def _entropy(runs: Sequence[Run]) -> Figure:
@@ -186,7 +209,7 @@ def _entropy(runs: Sequence[Run]) -> Figure:
         "How undecided the policy is about the next word. A fall does not mean that strategy narrows: "
         "compare with semantic entropy below."
     )
-    return Figure("entropy", "Token entropy by kind of token", lead, tuple(panels), _gram_remarks(runs))
+    return Figure("entropy", "Token entropy by kind of token", lead, tuple(panels), gram_remarks(runs))
 
 
 def _by_kind(
@@ -202,7 +225,7 @@ def _by_kind(
 
 def _semantic(runs: Sequence[Run]) -> Figure:
     panels: list[Panel] = []
-    remarks = list(_gram_remarks(runs))
+    remarks = list(gram_remarks(runs))
     for level, plural in (("gram", "grams"), ("cluster", "clusters")):
         found = [q.occurrences(run, level) for run in runs]
         # without counts, the engine's own number is the plug-in all the same
@@ -235,7 +258,7 @@ def _semantic(runs: Sequence[Run]) -> Figure:
             return here if isinstance(here, str) else q.semantic_entropy(i, here, run.name, m)
 
         title = f"Semantic entropy of {plural}, at equal counts"
-        panels[-1:] = _share_limits([plain, panel(runs, f"semantic-{level}-rarefied", title, "bits", rarefied)])
+        panels[-1:] = share_limits([plain, panel(runs, f"semantic-{level}-rarefied", title, "bits", rarefied)])
         remarks.append(
             f"Equal counts for {plural}: the entropy expected in {m} occurrences, the same for every step and run."
         )
@@ -263,7 +286,7 @@ def _planning(runs: Sequence[Run]) -> Figure:
         "How much of the text the gram set calls planning, and how much credit was put on top of GRPO's because of it "
         "(sum of alpha·|A| over planning tokens; for GRPO zero)."
     )
-    return Figure("planning", "Planning tokens and added credit", lead, tuple(panels), _gram_remarks(runs))
+    return Figure("planning", "Planning tokens and added credit", lead, tuple(panels), gram_remarks(runs))
 
 
 _MOVES = (
@@ -306,7 +329,7 @@ def _optimisation(runs: Sequence[Run]) -> list[Figure]:
     return [Figure("optimisation", "Optimisation", lead, panels)] if panels else []
 
 
-def _gram_remarks(runs: Sequence[Run]) -> tuple[str, ...]:
+def gram_remarks(runs: Sequence[Run]) -> tuple[str, ...]:
     hashes = {run.gram_hash for run in runs}
     if len(hashes) > 1:
         return (
@@ -315,7 +338,7 @@ def _gram_remarks(runs: Sequence[Run]) -> tuple[str, ...]:
     return ()
 
 
-def _share_limits(panels: list[Panel]) -> tuple[Panel, ...]:
+def share_limits(panels: list[Panel]) -> tuple[Panel, ...]:
     shown = [y_limits(p.curves, p.unit) for p in panels if p.curves]
     if not shown:
         return tuple(panels)

@@ -11,7 +11,8 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -23,6 +24,8 @@ from hicra.errors import ConfigError, require
 from hicra.report.draw import HEIGHT, WIDTH, Placed, panel_svg
 from hicra.report.facts import glance_rows, run_rows
 from hicra.report.figures import build_figures
+from hicra.report.picture import WIDTH as PICTURE_WIDTH
+from hicra.report.picture import picture_svg
 from hicra.report.rollouts import Completion, Shown, gram_facts, payload, select
 from hicra.report.runs import Run, read_runs
 from hicra.report.style import FUNCTIONS, N_RUN_COLOURS, css_variables, function_role, visible
@@ -30,6 +33,7 @@ from hicra.report.words import noise_words
 
 if TYPE_CHECKING:
     from hicra.report.figures import Figure, Panel
+    from hicra.report.picture import Picture
     from hicra.report.quantities import Curve
 
 _PRINTED_TOKENS = 400
@@ -58,8 +62,16 @@ def write_report(
         RunDirError: a path is not a run directory, or there is nothing in it yet.
         MissingExtraError: jinja2 or matplotlib is not installed.
     """
+    return save_page(build_page([Path(p) for p in run_dirs], title=title, names=names), out)
+
+
+def save_page(page: str, out: Path | str) -> Path:
+    """Write a page to a file.
+
+    Raises:
+        ConfigError: `out` cannot be written.
+    """
     target = Path(out)
-    page = build_page([Path(p) for p in run_dirs], title=title, names=names)
     try:
         target.write_text(page, encoding="utf-8", errors="replace", newline="\n")
     except OSError as error:
@@ -74,33 +86,89 @@ def write_report(
 
 def build_page(run_dirs: Sequence[Path], *, title: str | None = None, names: Sequence[str] | None = None) -> str:
     """The HTML text of `write_report`."""
-    jinja2 = require("jinja2", "report")
+    require("jinja2", "report")
     runs = read_runs(run_dirs, names)
-    figures = build_figures(runs)
-    shown = select(runs)
-    drawn = {p.key: panel_svg(p, runs) for f in figures for p in f.panels if p.curves}
-    boxes = {p.key: _panel_data(p, drawn[p.key][1]) for f in figures for p in f.panels if p.curves}
-    data = {**payload(runs, shown), "panels": boxes, "size": [WIDTH, HEIGHT], "roles": list(FUNCTIONS)}
+    return render(runs, build_figures(runs), title=title)
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a page on an analysis has beyond its figures.
+
+    Attributes:
+        eyebrow: what kind of page it is.
+        said: (run, sentences) at the top.
+        notes: (run, remark) in place of the runs' own notes.
+        top_share: share of tokens that counts as high-entropy.
+        thresholds: for each run, step -> the entropy above which a token does, nats; colours completions by it.
+    """
+
+    eyebrow: str = "training report"
+    said: Sequence[tuple[str, Sequence[str]]] = ()
+    notes: Sequence[tuple[str, str]] | None = None
+    top_share: float = 0.0
+    thresholds: Sequence[Mapping[int, float]] = ()
+
+
+def render(
+    runs: Sequence[Run],
+    figures: Sequence[Figure],
+    *,
+    title: str | None = None,
+    extras: Extras = Extras(),
+    shown: Sequence[Shown] | None = None,
+) -> str:
+    """The HTML text of a page.
+
+    Args:
+        runs: what it is on.
+        figures: in reading order.
+        title: heading; the default names the runs.
+        extras: what an analysis adds.
+        shown: completions to carry; None: chosen here.
+    """
+    jinja2 = require("jinja2", "report")
+    shown = select(runs) if shown is None else shown
+    panels = [p for f in figures for p in (*f.panels, *f.more) if p.curves]
+    pictures = [p for f in figures for p in f.pictures]
+    drawn = {p.key: panel_svg(p, runs) for p in panels}
+    data = {
+        **payload(runs, shown),
+        "panels": {p.key: _panel_data(p, drawn[p.key][1]) for p in panels},
+        "pictures": {p.key: _picture_data(p) for p in pictures},
+        "size": [WIDTH, HEIGHT],
+        "roles": list(FUNCTIONS),
+        "top": extras.top_share,
+    }
+    for run, thresholds in zip(data["runs"], extras.thresholds, strict=False):
+        for step in run["steps"]:
+            if (threshold := thresholds.get(step["step"])) is not None:
+                step["h"] = round(1000 * threshold)
     markup = require("markupsafe", "report").Markup
     script, sheet = _asset("report.js"), _style_sheet()
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     template = environment.from_string(_asset("report.html.j2"))
+    notes = extras.notes
+    if notes is None:
+        notes = [(run.name, f"step {step}: {text}") for run in runs for step, text in run.notes]
     page: str = template.render(
         title=visible(title) if title else _title(runs),
+        eyebrow=extras.eyebrow,
         policy=_policy(script, sheet),
         script=markup(script),
         sheet=markup(sheet),
         data=markup(json_block(data)),
-        svg={key: markup(svg) for key, (svg, _) in drawn.items()},
+        svg={key: markup(svg) for key, (svg, _) in drawn.items()} | {p.key: markup(picture_svg(p)) for p in pictures},
         runs=runs,
         figures=figures,
         glance=glance_rows(figures, runs),
         facts=run_rows(runs),
         headline=_headline(figures),
+        said=extras.said,
         noise=noise_words(runs),
-        warnings=[(run.name, step, visible(text)) for run in runs for step, text in run.notes],
+        warnings=[(name, visible(text)) for name, text in notes],
         configs=[visible(json.dumps(run.meta, indent=1, ensure_ascii=False, default=str), keep="\n") for run in runs],
         shown=shown,
         printed=_printed(runs, shown),
@@ -153,10 +221,20 @@ def _panel_data(panel: Panel, placed: Placed) -> dict[str, Any]:
         "title": panel.title,
         "unit": panel.unit,
         "points": panel.points,
+        "xn": panel.x_name,
+        "xs": panel.x_share,
         "box": [placed.left, placed.right, placed.top, placed.bottom],
         "x": list(placed.x),
         "y": list(placed.y),
         "curves": [_curve_data(c) for c in panel.curves],
+    }
+
+
+def _picture_data(picture: Picture) -> dict[str, Any]:
+    return {
+        "title": picture.title,
+        "size": [PICTURE_WIDTH, picture.height],
+        "spots": [[round(v, 1) for v in (s.x, s.y, s.width, s.height)] + [s.says] for s in picture.spots],
     }
 
 

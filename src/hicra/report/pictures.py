@@ -95,7 +95,7 @@ def render_curves(
 def _render_trace(
     text: str,
     spans: Iterable[SpanLike],
-    format: Literal["png", "svg"],
+    format: Literal["png", "svg", "pdf"],
     *,
     functions: Mapping[str, str | None] | None = None,
     title: str | None = None,

@@ -39,7 +39,7 @@ class Curve:
 
     Attributes:
         run: index of the run.
-        x: (S,) training steps.
+        x: (S,) training steps, or what else the panel has on its x axis.
         raw: (S,) value of each step; NaN where there is none.
         line: (S,) what is drawn: `raw` smoothed over a few steps.
         low, high: (S,) 95 % band of `line`, None where noise is unknown.
@@ -49,7 +49,7 @@ class Curve:
     """
 
     run: int
-    x: Ints
+    x: Ints | Floats
     raw: Floats
     line: Floats
     low: Floats | None
@@ -63,7 +63,7 @@ def window(n: int) -> int:
     return 1 if n < 16 else min(51, n // 8 // 2 * 2 + 1)
 
 
-def curve(index: int, x: Ints, estimate: Estimate) -> Curve:
+def curve(index: int, x: Ints | Floats, estimate: Estimate) -> Curve:
     """A curve over training steps: smoothed, with the band of the smoothed line."""
     width = window(len(x))
     low = high = None

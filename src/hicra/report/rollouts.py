@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hicra.report.runs import readable
+
 if TYPE_CHECKING:
     from hicra.report.runs import Run
 
@@ -81,7 +83,7 @@ class Shown:
 
 def select(runs: Sequence[Run], budget: int = TOKEN_BUDGET) -> list[Shown]:
     """Choose completions of all runs within `budget` tokens; at least one group of each chosen step."""
-    stored = [run.reader.rollouts(columns=["step", "prompt_id"]) for run in runs]
+    stored = [readable(run.reader.rollouts, run.reader.steps, ["step", "prompt_id"])[0] for run in runs]
     steps = [_steps(np.unique(t["step"].to_numpy()).tolist()) for t in stored]
     kept = [set(t["step"].to_numpy().tolist()) for t in stored if len(t)]
     if len(kept) > 1 and (both := set.intersection(*kept)):

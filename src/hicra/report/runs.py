@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -143,6 +143,8 @@ def _read(path: Path, name: str) -> Run:
     from hicra.traces.rundir import RunReader
 
     reader = RunReader(path)
+    skipped: list[tuple[int, str]] = []
+    prompts = _prompts(reader, skipped)
     run = Run(
         name=name,
         reader=reader,
@@ -150,8 +152,8 @@ def _read(path: Path, name: str) -> Run:
         grams=reader.grams,
         metrics=reader.metrics(),
         evals=reader.evals(),
-        prompts=_prompts(reader),
-        notes=reader.notes(),
+        prompts=prompts,
+        notes=[*reader.notes(), *skipped],
     )
     if not run.metrics and not run.evals:
         raise RunDirError(
@@ -163,8 +165,30 @@ def _read(path: Path, name: str) -> Run:
     return run
 
 
-def _prompts(reader: RunReader) -> Prompts | None:
-    table = reader.completions(columns=[*_COLUMNS, "gram_ids", "gram_counts"])
+def readable(
+    read: Callable[..., Any], steps: Sequence[int], columns: Sequence[str]
+) -> tuple[Any, list[tuple[int, str]]]:
+    """The table of all steps, or of those whose files can be read, and (step, remark) of the others.
+
+    A run that is still being written, or one that a full disk cut short, has all its whole steps to show.
+    """
+    import pyarrow as pa
+
+    try:
+        return read(columns=columns), []
+    except RunDirError:
+        tables, notes = [], []
+        for step in steps:
+            try:
+                tables.append(read([step], columns))
+            except RunDirError as error:
+                notes.append((step, f"passed over: {error.problem}"))
+        return pa.concat_tables(tables) if tables else read([], columns), notes
+
+
+def _prompts(reader: RunReader, notes: list[tuple[int, str]]) -> Prompts | None:
+    table, skipped = readable(reader.completions, reader.steps, [*_COLUMNS, "gram_ids", "gram_counts"])
+    notes += skipped
     if len(table) == 0:
         return None
     columns = {

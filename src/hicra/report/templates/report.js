@@ -56,7 +56,7 @@
       const line = document.createElementNS(SVG, "line");
       for (const [k, v] of Object.entries({ x1: x, x2: x, y1: top, y2: bottom })) line.setAttribute(k, v);
       cursor.replaceChildren(line);
-      tip.replaceChildren(el("p", "", el("b", "", panel.points ? `after step ${step}` : `step ${step}`)));
+      tip.replaceChildren(el("p", "", el("b", "", panel.xs ? `${panel.xn}: ${number(100 * step)} %` : panel.points ? `after step ${step}` : `step ${step}`)));
       for (const c of panel.curves) {
         const j = c.x.indexOf(step);
         if (j < 0) continue;
@@ -97,23 +97,66 @@
     details.addEventListener("toggle", () => {
       if (!details.open || details.dataset.built) return;
       details.dataset.built = "yes";
-      const columns = details.dataset.panels.trim().split(" ").filter(Boolean).flatMap((key) =>
-        data.panels[key].curves.map((c) => ({ ...c, key })));
-      const steps = [...new Set(columns.flatMap((c) => c.x))].sort((a, b) => a - b);
-      const head = el("tr", "", el("th", "", "step"), ...columns.map((c) => el("th", "", data.panels[c.key].title, el("br"), bdi(data.runs[c.run].name))));
-      const rows = steps.map((s) => el("tr", "", el("th", "", String(s)), ...columns.map((c) => {
-        const j = c.x.indexOf(s);
-        return el("td", "", j < 0 || c.y[j] === null ? "" : String(c.y[j]));
-      })));
-      const box = el("div", "scroll", el("table", "", el("thead", "", head), el("tbody", "", ...rows)));
-      box.tabIndex = 0;
-      details.append(box);
+      const keys = details.dataset.panels.trim().split(" ").filter(Boolean);
+      for (const name of new Set(keys.map((key) => data.panels[key].xn))) {
+        const columns = keys.filter((key) => data.panels[key].xn === name).flatMap((key) => data.panels[key].curves.map((c) => ({ ...c, key })));
+        const steps = [...new Set(columns.flatMap((c) => c.x))].sort((a, b) => a - b);
+        const head = el("tr", "", el("th", "", name === "training step" ? "step" : name), ...columns.map((c) => el("th", "", data.panels[c.key].title, el("br"), bdi(data.runs[c.run].name))));
+        const rows = steps.map((s) => el("tr", "", el("th", "", String(s)), ...columns.map((c) => {
+          const j = c.x.indexOf(s);
+          return el("td", "", j < 0 || c.y[j] === null ? "" : String(c.y[j]));
+        })));
+        const box = el("div", "scroll", el("table", "", el("thead", "", head), el("tbody", "", ...rows)));
+        box.tabIndex = 0;
+        details.append(box);
+      }
+    });
+  }
+
+  // --- pictures -----------------------------------------------------------------------------------------------------
+  function pointing(plot) {
+    const { size, spots } = data.pictures[plot.dataset.picture];
+    const svg = plot.querySelector("svg");
+    const frame = document.createElementNS(SVG, "rect");
+    frame.setAttribute("class", "spot");
+    const tip = el("div", "tip");
+    tip.setAttribute("role", "status");
+    let at = -1;
+
+    const hide = () => { frame.remove(); tip.remove(); at = -1; };
+    const move = (i) => {
+      at = Math.max(0, Math.min(spots.length - 1, i));
+      const [x, y, width, height, says] = spots[at];
+      for (const [k, v] of Object.entries({ x, y, width, height })) frame.setAttribute(k, v);
+      const [head, ...lines] = says.split("\n");
+      tip.replaceChildren(show(el("p"), ""), ...lines.map((line) => show(el("p"), line)));
+      tip.firstChild.append(show(el("b"), head));
+      svg.append(frame);
+      if (!tip.parentNode) plot.append(tip);
+    };
+    const under = (event) => {
+      const box = svg.getBoundingClientRect();
+      const x = ((event.clientX - box.left) / box.width) * size[0];
+      const y = ((event.clientY - box.top) / box.height) * size[1];
+      return spots.findIndex(([a, b, w, h]) => x >= a && x < a + w && y >= b && y < b + h);
+    };
+    const point = (e) => { const i = under(e); if (i < 0) hide(); else if (i !== at) move(i); };
+    plot.addEventListener("pointermove", point);
+    plot.addEventListener("pointerdown", point);
+    plot.addEventListener("pointerleave", (e) => { if (e.pointerType === "mouse") hide(); });
+    plot.addEventListener("blur", hide);
+    plot.addEventListener("keydown", (e) => {
+      const to = { ArrowLeft: at - 1, ArrowRight: at + 1, ArrowUp: at - 1, ArrowDown: at + 1, Home: 0, End: spots.length - 1 }[e.key];
+      if (e.key === "Escape") hide();
+      if (to === undefined || !spots.length) return;
+      e.preventDefault();
+      move(to);
     });
   }
 
   // --- completions --------------------------------------------------------------------------------------------------
   const state = { run: 0, step: 0, group: 0, item: 0, mode: "planning" };
-  const MODES = [["planning", "Planning"], ["entropy", "Entropy"], ["advantage", "Advantage"]];
+  const MODES = [["planning", "Planning"], ...(data.top ? [["both", "Planning and entropy"]] : []), ["entropy", "Entropy"], ["advantage", "Advantage"]];
 
   const labelled = (text, control) => {
     const label = el("label", "", text);
@@ -210,12 +253,13 @@
       tokens = item.t.map((index, i) => draw(item, i, data.strings[index]));
       item.p.forEach((_, k) => { if (k % 3 === 0) mark(run, item.p[k], item.p[k + 1], item.p[k + 2]); });
       tokens.forEach((t) => {
-        if (t.lead && state.mode === "planning") text.append(t.lead);
+        if (t.lead && (state.mode === "planning" || state.mode === "both")) text.append(t.lead);
         else if (t.lead) t.node.prepend(t.lead); // shades touch: stripes would be read as data
         text.append(t.node);
       });
       if (item.t.length < item.n) text.append(el("span", "fine", ` … ${item.n - item.t.length} of ${item.n} tokens are not shown`));
       shade(item);
+      if (state.mode === "both") forks(step, item);
       key(run, item);
       select(-1);
     }
@@ -244,8 +288,29 @@
       }
     }
 
+    // Planning by background, high entropy by a bar underneath: a token that is both shows both.
+    function forks(step, item) {
+      tokens.forEach((t, i) => {
+        const high = step.h !== undefined && item.e && item.e[i] !== null && item.e[i] >= step.h;
+        t.node.classList.toggle("h", Boolean(high));
+      });
+      const count = (found) => `${number((100 * found) / Math.max(1, tokens.length))} %`;
+      const high = tokens.filter((t) => t.node.classList.contains("h"));
+      const planning = tokens.filter((t) => t.gram);
+      const both = high.filter((t) => t.gram);
+      legend.replaceChildren(
+        el("span", "both", el("span", "t m s z", "planning"), ` ${count(planning.length)}`),
+        ...(step.h === undefined || !item.e
+          ? [el("span", "", "No entropies were recorded.")]
+          : [
+              el("span", "both", el("span", "t h", `entropy in the top ${number(100 * data.top)} % of its step (${number(step.h / 1000)} nats or more)`), ` ${count(high.length)}`),
+              el("span", "both", el("span", "t m s z h", "both"), ` ${count(both.length)}`),
+            ]),
+        el("span", "", "of this completion"));
+    }
+
     function shade(item) {
-      if (state.mode === "planning") return;
+      if (state.mode === "planning" || state.mode === "both") return;
       const values = tokens.map((_, i) => (state.mode === "entropy" ? (item.e ? item.e[i] : null) : advantageOf(item, i)));
       const top = Math.max(1e-9, ...values.map((v) => Math.abs(v ?? 0)));
       tokens.forEach((t, i) => {
@@ -258,6 +323,7 @@
     }
 
     function key(run, item) {
+      if (state.mode === "both") return;
       legend.replaceChildren();
       if (state.mode === "planning") {
         const roles = new Set(tokens.filter((t) => t.gram).map((t) => (data.roles.includes(t.gram.f) ? t.gram.f : "planning")));
@@ -333,7 +399,8 @@
     update();
   }
 
-  document.querySelectorAll(".plot").forEach(reading);
+  document.querySelectorAll(".plot[data-panel]").forEach(reading);
+  document.querySelectorAll(".plot[data-picture]").forEach(pointing);
   document.querySelectorAll("details.numbers").forEach(numbers);
   browser(document.getElementById("browser"));
 })();
