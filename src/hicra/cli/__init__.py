@@ -31,7 +31,21 @@ def _app() -> typer.Typer:
     import typer
 
     from hicra import __version__
-    from hicra.cli import demo, grams, grams_make, import_, judge, label, mine, report, score, train, why
+    from hicra.cli import (
+        analyze,
+        compare,
+        demo,
+        grams,
+        grams_make,
+        import_,
+        judge,
+        label,
+        mine,
+        report,
+        score,
+        train,
+        why,
+    )
 
     app = typer.Typer(
         name="hicra",
@@ -56,6 +70,8 @@ def _app() -> typer.Typer:
     app.command()(label.label)
     app.command()(train.train)
     app.command()(report.report)
+    app.command()(compare.compare)
+    app.command()(analyze.analyze)
     app.command("import")(import_.import_)
     app.command()(score.score)
     app.command()(judge.judge)
