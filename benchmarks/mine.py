@@ -1,15 +1,16 @@
 """Mining: the naive way beside ours, time against characters, memory.
 
-    python benchmarks/mine.py [--sizes 10000 30000 100000] [--naive 500 2000] [--plot FILE.png] [--json]
-    python benchmarks/mine.py --sizes 1000000          # 1.2 G characters, some four minutes and 2 GB of disk
+    python benchmarks/mine.py [--sizes 10000 100000] [--whole 50000] [--naive 500 2000] [--plot FILE.png] [--json]
+    python benchmarks/mine.py --sizes --whole 1000000 --naive    # 1.4 G characters: some six minutes and 5 GB of disk
 
 Claims: 50,000 traces in under 40 s and 3 GB; a million traces of 1.2 G characters in under 10 minutes and 4 GB; time
 grows with the characters; at least 500 times as fast as the naive way.
 
 The corpora are resampled: each trace has the style and the length of a real one and is made of lines of real ones of
 that style; three traces share a problem. The real ones are those of ../shared/data/traces where that is there, else the
-bundled sample (whose few words make counting look faster than it is). Every figure comes from a fresh process that
-reads the traces from a file; its wall time, CPU seconds and largest memory are those of the whole process.
+bundled sample (whose few words make counting look faster than it is). `--sizes` are read and counted, `--whole` mined.
+Every figure comes from a fresh process that reads the traces from a file; its wall time, CPU seconds and largest memory
+are those of the whole process, embeddings are computed and not taken from a cache.
 
 The naive way counts with Python's `Counter`, embeds every distinct n-gram of 3 to 5 words with sentence-transformers,
 32 at a time, and runs KMeans with 100 clusters on all the vectors. Embedding is timed on a sample of the n-grams and
@@ -98,6 +99,31 @@ def count(path: str, workers: int | None) -> dict[str, Any]:
         }
 
 
+def mined(path: str, workers: int | None) -> dict[str, Any]:
+    """The whole pipeline on one file, nothing cached; seconds of each stage."""
+    from hicra.grams.embed import Encoder
+    from hicra.grams.mine import mine
+
+    since: dict[str, float] = {}
+
+    def progress(stage: str, *_: object) -> None:
+        since.setdefault(stage, time.perf_counter())
+
+    start = time.perf_counter()
+    grams = mine(path, encoder=Encoder(cache=False), workers=workers, progress=progress)
+    done = time.perf_counter()
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    begins = [start, *list(since.values())[1:], done]
+    return {
+        "grams": len(grams),
+        "clusters": len(grams.clusters),
+        **{f"{stage}_s": b - a for stage, a, b in zip(since, begins[:-1], begins[1:], strict=True)},
+        "wall_s": done - start,
+        "cpu_s": usage.ru_utime + usage.ru_stime,
+        "peak_gb": usage.ru_maxrss / 1e6,
+    }
+
+
 def in_a_fresh_process(*arguments: str) -> dict[str, Any]:
     done = subprocess.run([sys.executable, __file__, *arguments], check=True, stdout=subprocess.PIPE, text=True)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -105,7 +131,7 @@ def in_a_fresh_process(*arguments: str) -> dict[str, Any]:
 
 
 # --- the naive way
-def naive(path: str, sample: int = 512) -> dict[str, Any]:
+def naive(path: str, workers: int | None, sample: int = 512) -> dict[str, Any]:
     """Seconds of the naive way on the traces of one file; embedding and KMeans extrapolated."""
     import numpy as np
     from sklearn.cluster import KMeans
@@ -148,20 +174,22 @@ def naive(path: str, sample: int = 512) -> dict[str, Any]:
 
 
 def plot(rows: list[dict[str, Any]], path: str) -> None:
-    """Wall time against characters, with the line through the origin that fits best."""
+    """Seconds against characters, with the lines through the origin that fit best."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    x, y = [row["characters"] / 1e6 for row in rows], [row["wall_s"] for row in rows]
-    slope = sum(a * b for a, b in zip(x, y, strict=True)) / sum(a * a for a in x)
     figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
-    axes.plot(x, y, "o")
-    axes.plot([0, max(x)], [0, slope * max(x)], lw=1, color="grey")
+    x = [row["characters"] / 1e6 for row in rows]
+    for name, label, mark in (("wall_s", "wall clock", "o"), ("cpu_s", "CPU", "^")):
+        y = [row[name] for row in rows]
+        slope = sum(a * b for a, b in zip(x, y, strict=True)) / sum(a * a for a in x)
+        (line,) = axes.plot([0, max(x)], [0, slope * max(x)], lw=1)
+        axes.plot(x, y, mark, color=line.get_color(), label=f"{label}: {1 / slope:.1f} M characters a second")
     axes.set_xlabel("characters of solutions, millions")
-    axes.set_ylabel("seconds")
-    axes.set_title(f"Reading and counting: {1 / slope:.1f} M characters a second", fontsize=10)
+    axes.set_ylabel("seconds to read and count")
+    axes.legend(frameon=False)
     figure.savefig(path, dpi=150)
 
 
@@ -169,6 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="*", default=[10_000, 30_000, 50_000, 100_000])
     parser.add_argument("--naive", type=int, nargs="*", default=[500, 2_000])
+    parser.add_argument("--whole", type=int, nargs="*", default=[50_000])
     parser.add_argument("--workers", type=int)
     parser.add_argument("--plot")
     parser.add_argument("--json", action="store_true")
@@ -177,31 +206,37 @@ def main() -> None:
     options = parser.parse_args()
     if options.one:
         way, path = options.one
-        print(json.dumps(naive(path) if way == "naive" else count(path, options.workers)))
+        ways = {"count": count, "mine": mined, "naive": naive}
+        print(json.dumps(ways[way](path, options.workers)))
         return
 
     real = real_traces()
-    ours, theirs = [], []
+    rows: dict[str, list[dict[str, Any]]] = {"count": [], "mine": [], "naive": []}
     workers = ["--workers", str(options.workers)] if options.workers else []
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        for size in sorted({*options.sizes, *options.naive}):
+        for size in sorted({*options.sizes, *options.whole, *options.naive}):
             path = Path(folder) / f"{size}.jsonl"
             write(resampled(real, size), path)
-            if size in options.sizes or size in options.naive:
-                ours.append({"size": size, **in_a_fresh_process("--one", "count", str(path), *workers)})
-                if not options.json:
-                    shown = {k: round(v, 2) if isinstance(v, float) else v for k, v in ours[-1].items()}
-                    print("ours ", shown, flush=True)
-            if size in options.naive:
-                theirs.append({"size": size, **in_a_fresh_process("--one", "naive", str(path))})
-                if not options.json:
-                    shown = {k: round(v, 2) if isinstance(v, float) else v for k, v in theirs[-1].items()}
-                    print("naive", shown, flush=True)
+            for way, sizes in (
+                ("count", options.sizes),
+                ("mine", [*options.whole, *options.naive]),
+                ("naive", options.naive),
+            ):
+                if size in sizes:
+                    rows[way].append({"size": size, **in_a_fresh_process("--one", way, str(path), *workers)})
+                    if not options.json:
+                        shown = {k: round(v, 2) if isinstance(v, float) else v for k, v in rows[way][-1].items()}
+                        print(way, shown, flush=True)
             path.unlink()
+    for slow in rows["naive"]:
+        fast = next(row for row in rows["mine"] if row["size"] == slow["size"])
+        slow["ratio"] = slow["total_s"] / fast["wall_s"]
+        if not options.json:
+            print(f"{slow['size']:,} traces: {slow['ratio']:,.0f} times as fast as the naive way (extrapolated)")
     if options.plot:
-        plot([row for row in ours if row["size"] in options.sizes], options.plot)
+        plot(rows["count"], options.plot)
     if options.json:
-        print(json.dumps({"ours": ours, "naive": theirs}))
+        print(json.dumps(rows))
 
 
 if __name__ == "__main__":

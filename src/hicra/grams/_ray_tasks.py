@@ -1,7 +1,7 @@
 """What the tasks of `ray_engine` do, in functions that know nothing of Ray. Imported on first use only.
 
-R is the number of parts of the corpus and of shards of each sum: a task that sends to all of them returns R values and
-one more for the driver.
+A task that sends something to each of R parts of the corpus, or to each of R shards of a sum, returns R values and one
+more for the driver.
 """
 
 from __future__ import annotations

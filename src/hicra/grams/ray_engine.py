@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 PART_BYTES = 1 << 28
 """Bytes of the input files for each part of a corpus, if nothing else is said: a part has to fit into a worker."""
+MOST_SHARDS = 256
+"""Shards of a sum; each part sends one object to each, and too many objects are a burden to Ray."""
 
 
 class RayCorpus:
@@ -51,8 +53,9 @@ class RayCorpus:
         shuffled: bytes that went from task to task, by step (before Ray compresses or spills them).
     """
 
-    def __init__(self, ray: ModuleType, shards: int) -> None:
-        self._ray, self._reducers = ray, shards
+    def __init__(self, ray: ModuleType, parts: int) -> None:
+        self._ray, self._shards = ray, min(parts, MOST_SHARDS)
+        self._n_parts = parts
         self._parts: list[Any] = []
         self.tally = Tally()
         self.groups: tuple[str, ...] = ()
@@ -79,7 +82,7 @@ class RayCorpus:
             paths: what `read_traces` takes as a path, or several; every node of the cluster must see the files.
             columns, strict, wrong: as of `hicra.grams.sources.Sources`.
             groups: as of `Corpus.encode`.
-            parts: pieces that the corpus is held in, and shards of a sum; default: one for each `PART_BYTES` of the
+            parts: pieces that the corpus is held in; default: one for each `PART_BYTES` of the
                 files, and at least one a CPU of the cluster.
             progress: called with ``"read"`` and the solutions read so far.
 
@@ -154,14 +157,14 @@ class RayCorpus:
 
     # --- steps -------------------------------------------------------------------------------------------------------
     def _read(self, files: list[str], options: tuple[Any, ...], progress: Progress | None) -> None:
-        scattered = [self._task("scatter", self._reducers + 1)(file, *options, self._reducers) for file in files]
+        scattered = [self._task("scatter", self._n_parts + 1)(file, *options, self._n_parts) for file in files]
         for *_, told in scattered:
             tally, size = self._get([told])[0]
             self.tally.add(tally)
             self.shuffled["texts"] += size
             if progress:
                 progress("read", self.tally.used)
-        gathered = [self._task("gather", 2)(*(pieces[i] for pieces in scattered)) for i in range(self._reducers)]
+        gathered = [self._task("gather", 2)(*(pieces[i] for pieces in scattered)) for i in range(self._n_parts)]
         told = self._get([told for _, told in gathered])
         self._parts = [part for part, _ in gathered]
         for name in ("n_solutions", "n_problems", "n_statements", "n_characters"):
@@ -179,13 +182,13 @@ class RayCorpus:
         """The words in enough problems: their symbols, on the cluster, and their texts."""
         from hicra.grams.text import spelling, variants
 
-        made = [self._task("words", self._reducers + 1)(part, self.groups, self._reducers) for part in self._parts]
+        made = [self._task("words", self._shards + 1)(part, self.groups, self._shards) for part in self._parts]
         told = self._get([told for *_, told in made])
         self.n_words = sum(summary["words"] for summary in told)
         self.group_problems = sum(summary["group_problems"] for summary in told)
         self.shuffled["words"] = sum(summary["bytes"] for summary in told)
         reduce = self._task("sum_words")
-        found = self._get([reduce(minimum, *(tables[r] for tables in made)) for r in range(self._reducers)])
+        found = self._get([reduce(minimum, *(tables[r] for tables in made)) for r in range(self._shards)])
         symbols = sorted(word for words in found for word in words)
         symbols = [word for word in symbols if variants(spelling(word), lossy=False) == [word]]
         return self._ray.put(symbols), [spelling(word) for word in symbols]
@@ -197,11 +200,9 @@ class RayCorpus:
         from hicra.grams._levels import LAST_TEXT
 
         sent = self._ray.put((keys, self.groups))
-        made = [
-            self._task("count_part", self._reducers + 1)(part, symbols, sent, self._reducers) for part in self._parts
-        ]
+        made = [self._task("count_part", self._shards + 1)(part, symbols, sent, self._shards) for part in self._parts]
         reduce = self._task("sum_level")
-        summed = [reduce(minimum, *(pieces[r] for pieces in made)) for r in range(self._reducers)]
+        summed = [reduce(minimum, *(pieces[r] for pieces in made)) for r in range(self._shards)]
         self.shuffled[f"level {n}"] = sum(self._get([told for *_, told in made]))
         sums, by_group = np.zeros((size, LAST_TEXT), np.int64), np.zeros((size, len(self.groups)), np.int64)
         tops = np.zeros((2, size), np.int64)
