@@ -23,7 +23,7 @@ TRL_HISTORY = [
 def write_lines(path: Path, rows: Sequence[Mapping[str, Any]], torn: bool = False) -> Path:
     """JSON lines; torn: the last one is cut off in the middle."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+    data = "".join(json.dumps(row) + "\n" for row in rows).encode()
     path.write_bytes(data[:-9] if torn else data)
     return path
 

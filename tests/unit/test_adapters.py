@@ -218,6 +218,16 @@ def test_inspect_archives_of_zstd(tmp_path) -> None:
         steps(tmp_path)
 
 
+def test_inspect_logs_that_are_not_finished_are_left_out(tmp_path) -> None:
+    header = foreign.inspect_header("2026-01-01", metadata={"step": 1})
+    foreign.inspect_eval(tmp_path / "a.eval", header, foreign.inspect_samples())
+    header = foreign.inspect_header("2026-01-01", metadata={"step": 2})
+    foreign.inspect_json(tmp_path / "b.json", {**header, "status": "started"}, foreign.inspect_samples())
+    _, found, notes = steps(tmp_path)
+    assert [s.number for s in found] == [1]
+    assert notes == ["b.json: the evaluation has not ended; it was left out"]
+
+
 def test_inspect_details(tmp_path) -> None:
     logprobs = {"content": [{"token": "So", "logprob": -0.5}, {"token": " 4", "logprob": -1.0}]}
     message = {"role": "assistant", "content": "4"}

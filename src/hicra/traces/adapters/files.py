@@ -72,7 +72,7 @@ def parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path}: row {number}", row
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: bytes that are no UTF-8
         raise DataError(
             f"{path}: is not an intact Parquet file (read up to row {number})", got=str(error).splitlines()[0]
         ) from error

@@ -15,6 +15,7 @@ import math
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from hicra.traces.adapters.sampled import Adapter, Sampled, Source, Step
 
 _ZSTD = 93
 _LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0, "yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
+_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error)
 _STEP = re.compile(r"(?:step|checkpoint|ckpt|iter)[-_ /=]?(\d+)", re.I)
 
 
@@ -36,21 +38,25 @@ class _Log:
 
     @property
     def spec(self) -> Mapping[str, Any]:
-        found = self.header.get("eval")
-        return found if isinstance(found, Mapping) else {}
+        return _mapping(self.header.get("eval"))
 
     @property
     def created(self) -> str:
         return str(self.spec.get("created") or "")
 
     @property
+    def finished(self) -> bool:
+        """Whether the evaluation has ended, well or not; a log that is being written has no status, or "started"."""
+        return self.header.get("status") not in (None, "started")
+
+    @property
     def step(self) -> int | None:
         for place in ("metadata", "task_args"):
-            value = (self.spec.get(place) or {}).get("step")
-            if type(value) is int:
+            value = _mapping(self.spec.get(place)).get("step")
+            if type(value) is int and 0 <= value < 2**31:
                 return value
         match = _STEP.search(str(self.spec.get("model") or "")) or _STEP.search(self.path.stem)
-        return int(match[1]) if match else None
+        return int(match[1][-9:]) if match else None
 
 
 def find(path: Path) -> list[Path]:
@@ -64,11 +70,16 @@ def read(source: Source) -> Iterator[Step]:
     logs = []
     for path in source.files:
         try:
-            logs.append(_Log(path, _header(path)))
+            log = _Log(path, _header(path))
         except TornError as error:
             if not is_last(path, source.files):
                 raise torn(path) from error
             source.note(f"{path.name} is still being written and was left out")
+            continue
+        if log.finished:
+            logs.append(log)
+        else:
+            source.note(f"{path.name}: the evaluation has not ended; it was left out")
     numbered = all(log.step is not None for log in logs) and len({log.step for log in logs}) == len(logs)
     if not numbered and len(logs) > 1:
         source.note("the logs do not say (apart) of which step they are: numbered by the time they were made")
@@ -84,34 +95,33 @@ def read(source: Source) -> Iterator[Step]:
 
 
 def _sampled(where: str, row: Mapping[str, Any], source: Source) -> Sampled | None:
-    scores = row.get("scores") or {}
-    output = row.get("output") or {}
-    choices = output.get("choices") or []
-    if not choices or not isinstance(choices[0], Mapping):
+    choices = [choice for choice in _list(_mapping(row.get("output")).get("choices")) if isinstance(choice, Mapping)]
+    if not choices:
         source.note("samples without an answer (errors, limits) are left out")
         return None
-    reward = _reward(scores, source, where)
-    attached = row.get("attachments") or {}
-    spoken = [m for m in row.get("messages") or [] if m.get("role") == "assistant"] or [choices[0].get("message") or {}]
+    attached = _mapping(row.get("attachments"))
+    messages = [m for m in _list(row.get("messages")) if isinstance(m, Mapping) and m.get("role") == "assistant"]
+    spoken = messages or [_mapping(choices[0].get("message"))]
     completion = "\n\n".join(_said(m.get("content"), attached) for m in spoken)
     pieces = logprobs = None
-    content = (choices[0].get("logprobs") or {}).get("content") or []
-    if content and len(spoken) == 1:
-        pieces = [str(token.get("token")) for token in content]
-        logprobs = [_finite(token.get("logprob")) for token in content]
+    tokens = [t for t in _list(_mapping(choices[0].get("logprobs")).get("content")) if isinstance(t, Mapping)]
+    if tokens and len(spoken) == 1:
+        pieces = [str(token.get("token")) for token in tokens]
+        logprobs = [_finite(token.get("logprob")) for token in tokens]
         completion = "".join(pieces)
-    elif content:
+    elif tokens:
         source.note("samples of several turns: their log-probs are of the last turn alone and are left out")
     given = row.get("input")
-    prompt: str | list[dict[str, Any]] = _resolved(given, attached) if isinstance(given, str) else []
+    prompt: str | list[dict[str, Any]] = _resolved(given, attached)
     if isinstance(given, list):
-        prompt = [{"role": str(m.get("role")), "content": _said(m.get("content"), attached)} for m in given]
+        talk = [m for m in given if isinstance(m, Mapping)]
+        prompt = [{"role": str(m.get("role")), "content": _said(m.get("content"), attached)} for m in talk]
     name = f"{row.get('id')}"
     return Sampled(
         where=where,
         prompt=prompt,
         completion=completion,
-        reward=reward,
+        reward=_reward(_mapping(row.get("scores")), source, where),
         prompt_id=name,
         group=name,
         pieces=pieces,
@@ -130,7 +140,7 @@ def _reward(scores: Mapping[str, Any], source: Source, where: str) -> float:
     name = chosen or next(iter(scores))
     if len(scores) > 1 and chosen is None:
         source.note(f"the reward is the score {name!r}; the logs have {', '.join(scores)} (choose by --scorer)")
-    value = (scores[name] or {}).get("value")
+    value = _mapping(scores[name]).get("value")
     if isinstance(value, str):
         found = _LETTERS.get(value, _LETTERS.get(value.lower()))
         try:
@@ -159,7 +169,16 @@ def _said(content: Any, attached: Mapping[str, Any]) -> str:
 def _resolved(text: Any, attached: Mapping[str, Any]) -> str:
     if not isinstance(text, str):
         return ""
-    return str(attached.get(text.removeprefix("attachment://"), text)) if text.startswith("attachment://") else text
+    found = attached.get(text.removeprefix("attachment://")) if text.startswith("attachment://") else text
+    return found if isinstance(found, str) else text
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _finite(value: Any) -> float | None:
@@ -185,8 +204,8 @@ def _header(path: Path) -> Mapping[str, Any]:
 
 def _samples(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if path.suffix == ".json":
-        for i, sample in enumerate(_json_log(path).get("samples") or []):
-            yield f"{path}: sample {i + 1}", sample
+        for i, sample in enumerate(_list(_json_log(path).get("samples"))):
+            yield f"{path}: sample {i + 1}", _mapping(sample)
         return
     with _opened(path) as archive:
         for name in sorted(set(archive.namelist())):
@@ -195,18 +214,22 @@ def _samples(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _json_log(path: Path) -> Mapping[str, Any]:
+    raw = path.read_bytes()
     try:
-        return dict(json.loads(path.read_bytes()))
-    except ValueError as error:
-        if path.read_bytes()[-64:].rstrip().endswith(b"}"):
+        found = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        if raw.rstrip().endswith(b"}"):
             raise DataError(f"{path}: broken JSON", got=str(error)) from error
         raise TornError from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: no inspect log", expected="a JSON object", got=type(found).__name__)
+    return found
 
 
 def _opened(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError) as error:
         with path.open("rb") as file:
             head = file.read(4)
         if b"PK\x03\x04".startswith(head):
@@ -216,12 +239,14 @@ def _opened(path: Path) -> zipfile.ZipFile:
 
 def _member(archive: zipfile.ZipFile, path: Path, name: str) -> Mapping[str, Any]:
     """One JSON document of the archive."""
+    import pyarrow as pa
+
     try:
         info = archive.getinfo(name)
         raw = _unzstd(path, info) if info.compress_type == _ZSTD else archive.read(name)
         found = json.loads(raw)
-    except (ValueError, OSError, zipfile.BadZipFile, struct.error) as error:
-        raise DataError(f"{path}: {name} is damaged", got=str(error).splitlines()[0]) from error
+    except (ValueError, RuntimeError, OSError, EOFError, *_DAMAGE, pa.ArrowException) as error:
+        raise DataError(f"{path}: {name} is damaged", got=(str(error).splitlines() or ["nothing"])[0]) from error
     if not isinstance(found, dict):
         raise DataError(f"{path}: {name} is no JSON object", got=type(found).__name__)
     return found

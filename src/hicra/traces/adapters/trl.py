@@ -101,7 +101,7 @@ def _names(path: Path) -> set[str]:
 
     try:
         return set(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, ValueError):
         return set(_COLUMNS)  # torn: its name alone has to do
 
 
