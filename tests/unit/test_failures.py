@@ -382,6 +382,7 @@ def run_cli(monkeypatch, *words: object) -> int:
 def test_command(serve, tmp_path, monkeypatch, capsys) -> None:
     run = make_run(tmp_path / "run", steps=4)
     stub = serve(always("plan"))
+    monkeypatch.setenv("OPENAI_API_KEY", "not asked for")
     words = ("judge", run, "--endpoint", stub.url, "--model", "m", "--each", 3, "--steps", 2)
     assert run_cli(monkeypatch, *words) == 1
     said = capsys.readouterr().err
@@ -396,12 +397,15 @@ def test_command(serve, tmp_path, monkeypatch, capsys) -> None:
     assert "planning & strategy" in told.out
     assert stub.requests[0]["seed"] == 7
     assert stub.headers[0][1]["Authorization"] == "Bearer abc"
+    assert run_cli(monkeypatch, *words, "--yes", "--name", "second") == 0
+    assert "Authorization" not in stub.headers[-1][1]
     keys = iter(["p", "e", "p", "p", "p", "q"])
     monkeypatch.setattr("hicra.cli.judge.Person.__init__.__defaults__", (lambda _: next(keys),))
     assert run_cli(monkeypatch, "judge", run, "--person", "ann", "--each", 3, "--steps", 2) == 0
     assert "stopped" in capsys.readouterr().err
     assert run_cli(monkeypatch, "judge", run, "--json") == 0
     found = json.loads(capsys.readouterr().out)
+    assert found["agreement"]["four"][0]["judges"] == ["ann", "m"]
     assert found["agreement"]["four"][0]["n"] == 5
     assert found["agreement"]["four"][0]["agreed"] == 0.8
     assert [p["share"] for p in found["judges"]["m"]["series"]] == [1.0, 1.0]
@@ -417,6 +421,7 @@ def test_command_says_what_is_missing(tmp_path, monkeypatch, capsys) -> None:
         (("--endpoint", "http://x/v1"), "--model"),
         (("--endpoint", "http://x/v1", "--person", "ann"), "one judge at a time"),
         (("--endpoint", "http://x/v1", "--model", "m", "--body", "a=b"), "is no field"),
+        (("--endpoint", "http://x/v1", "--model", "m", "--key-env", "NO_SUCH"), "no such variable"),
     ):
         assert run_cli(monkeypatch, "judge", run, *words) == 1
         assert text in capsys.readouterr().err

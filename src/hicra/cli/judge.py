@@ -39,7 +39,9 @@ def judge(
     model: Annotated[str, typer.Option(help="Name of the model there.")] = "",
     person: Annotated[str, typer.Option(help="Ask a person at this terminal, who is called this.")] = "",
     name: Annotated[str, typer.Option(help="What to call the judge (default: the model).")] = "",
-    key_env: Annotated[str, typer.Option(help="Environment variable that holds the key.")] = "OPENAI_API_KEY",
+    key_env: Annotated[
+        str, typer.Option(help="Environment variable that holds the key, where the server wants one.")
+    ] = "",
     steps: Annotated[int, typer.Option(min=1, help="Look at this many steps, evenly spaced.")] = 10,
     each: Annotated[int, typer.Option(min=1, help="Failures a step.")] = 20,
     failed_below: Annotated[float, typer.Option(help="A rollout with a reward under this has failed.")] = 0.5,
@@ -73,8 +75,7 @@ def judge(
         else:
             if not model:
                 raise ConfigError("--endpoint needs the name of a model", mend="add --model NAME")
-            key = os.environ.get(key_env)
-            asked = Endpoint(endpoint, model, name, key, max_tokens=max_tokens, extra=_fields(body))
+            asked = Endpoint(endpoint, model, name, _key(key_env), max_tokens=max_tokens, extra=_fields(body))
             _agree_on_cost(unanswered(failures, asked.name, store), asked, price_in, price_out, yes)
         _run(failures, asked, store, workers)
     judgements = store.judgements()
@@ -149,6 +150,15 @@ def _agree_on_cost(todo: Sequence[Failure], asked: Endpoint, price_in: float, pr
         raise ConfigError("nobody is there to agree to the cost", mend="add --yes")
     if not typer.confirm("ask them?", err=True):
         raise typer.Exit(1)
+
+
+def _key(variable: str) -> str | None:
+    """The key that a variable holds; none is sent to a server unless its variable was named for it."""
+    if not variable:
+        return None
+    if not (key := os.environ.get(variable)):
+        raise ConfigError(f"--key-env {variable}: no such variable", mend=f"export {variable}=... first")
+    return key
 
 
 def _fields(body: Sequence[str] | None) -> dict[str, Any]:
