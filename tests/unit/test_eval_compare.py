@@ -15,7 +15,7 @@ import pytest
 
 from hicra.cli import main
 from hicra.errors import ConfigError, DataError
-from hicra.evals.compare import Comparison, compare, key, ordered, pick_baseline
+from hicra.evals.compare import Comparison, compare, key, ordered, over_models, pick_baseline
 from hicra.evals.exact import holm, mcnemar
 from hicra.evals.published import (
     Benchmark,
@@ -320,6 +320,18 @@ def test_published_differences_by_hand() -> None:
     assert (found.high - found.low) / 2 == pytest.approx(1.96473 * math.sqrt(0.11912 / 500), abs=1e-4)
     unpaired = published_difference(89.0, 83.0, Benchmark(500, 1, True), correlation=0)
     assert unpaired.p == pytest.approx(2 * (1 - 0.99685), abs=3e-4)  # z = .06 / sqrt(.239 / 500) = 2.744
+
+
+def test_over_models_by_hand() -> None:
+    """Means over benchmarks 2.067, 2.867, 4.1, .517, 3.783: mean 2.667, sd 1.4426, t = 4.134 with 4 degrees."""
+    found = over_models(comparison().groups)
+    assert found is not None
+    assert [round(100 * x, 2) for x in found.models.values()] == [2.07, 2.87, 4.1, 0.52, 3.78]
+    assert found.value == pytest.approx(0.02667, abs=1e-5)
+    assert (found.high - found.low) / 2 == pytest.approx(2.77645 * 0.014426 / math.sqrt(5), abs=2e-5)
+    assert found.p == pytest.approx(0.0144, abs=3e-4)
+    assert "+2.7 points" in " ".join(comparison().notes)
+    assert over_models(comparison(["vision"]).groups) is None
 
 
 def test_published_intervals_by_hand() -> None:

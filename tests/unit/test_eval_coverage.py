@@ -8,6 +8,7 @@ import pytest
 from hicra.evals.power import Noise, power
 from hicra.evals.results import Result
 from hicra.evals.simulate import (
+    PAPER,
     Design,
     bootstrap_interval,
     coverage,
@@ -19,20 +20,6 @@ from hicra.evals.simulate import (
 from hicra.evals.stats import difference
 
 REPLICATES = 6000  # the standard error of a coverage of 95 % is .28 points
-
-PAPER = {
-    "AIME, 30 x 32": Design(30, 32, base=-1.5),
-    "AIME, 30 x 32, weak model": Design(30, 32, base=-3),
-    "AMC, 40 x 4": Design(40, 4),
-    "AMC, 83 x 4": Design(83, 4, base=1),
-    "Minerva, 272 x 1": Design(272, 1),
-    "Math500, 500 x 1": Design(500, 1, base=3.5),
-    "Olympiad, 675 x 1": Design(675, 1),
-    "MathVerse, 5 versions": Design(400, 1, versions=5, problem=2.0, item=1.0, effect=1.5),
-    "AIME, 3 runs": Design(30, 32, runs=3, run=0.3),
-    "AIME, 5 runs": Design(30, 32, runs=5, run=0.3),
-    "Math500, 3 runs": Design(500, 1, runs=3, run=0.3, base=2),
-}
 
 
 def simulated(design: Design, interval, replicates: int = REPLICATES, part: int = 500) -> float:
@@ -59,10 +46,10 @@ def test_the_limit_that_the_docs_admit() -> None:
 @pytest.mark.parametrize(
     ("design", "interval", "most"),
     [
-        (PAPER["AIME, 30 x 32"], naive_interval, 0.91),
-        (PAPER["AIME, 30 x 32, weak model"], lambda *a: bootstrap_interval(*a, np.random.default_rng(0), 499), 0.93),
-        (PAPER["MathVerse, 5 versions"], items_only_interval, 0.93),
-        (PAPER["Math500, 3 runs"], items_only_interval, 0.75),
+        (PAPER["AIME, 30 items x 32"], naive_interval, 0.91),
+        (PAPER["AIME, weak model"], lambda *a: bootstrap_interval(*a, np.random.default_rng(0), 499), 0.93),
+        (PAPER["MathVerse, 400 problems x 5 versions"], items_only_interval, 0.93),
+        (PAPER["Math500, 3 runs of each"], items_only_interval, 0.75),
     ],
     ids=["answers taken for items", "bootstrap", "versions taken for problems", "one run taken for the method"],
 )
@@ -70,7 +57,9 @@ def test_what_is_left_out_costs_coverage(design: Design, interval, most: float) 
     assert simulated(design, interval, 3000) < most
 
 
-@pytest.mark.parametrize("name", ["AIME, 30 x 32", "Minerva, 272 x 1", "MathVerse, 5 versions", "AIME, 3 runs"])
+@pytest.mark.parametrize(
+    "name", ["AIME, 30 items x 32", "Minerva, 272 x 1", "MathVerse, 400 problems x 5 versions", "AIME, 3 runs of each"]
+)
 def test_the_simulation_runs_what_a_comparison_runs(name: str) -> None:
     design = PAPER[name]
     after, before = draw(design, 1, np.random.default_rng(0))

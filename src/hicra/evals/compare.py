@@ -15,6 +15,7 @@ from typing import Any
 
 from hicra.errors import ConfigError, DataError
 from hicra.evals.exact import holm
+from hicra.evals.intervals import mean_error, t_interval, t_test
 from hicra.evals.power import ALPHA, GAIN
 from hicra.evals.results import Result
 from hicra.evals.sources import BASE
@@ -55,6 +56,28 @@ class Delta:
     difference: Difference
     adjusted: float
     mark: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OverModels:
+    """A mean difference over models and benchmarks, its 95 % interval and p-value by t over models.
+
+    Attributes:
+        value, low, high, p: as in `Difference`.
+        models: model -> its mean over benchmarks.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+    models: Mapping[str, float]
+
+    def __str__(self) -> str:
+        return (
+            f"Over {len(self.models)} models, the mean difference is {100 * self.value:+.1f} points "
+            f"({100 * self.low:+.1f} to {100 * self.high:+.1f}, p = {self.p:.3f}, t over models)."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +176,26 @@ def compare(
         )
     groups = [_group(model, found, benchmarks, baseline, pass_k) for model in dict.fromkeys(r.model for r in found)]
     return Comparison(benchmarks, tuple(tested(groups, declared)), tuple(_notes(groups, found, declared, pass_k)))
+
+
+def over_models(groups: Sequence[Group]) -> OverModels | None:
+    """Mean difference over models, each model's mean over its benchmarks being one observation.
+
+    Its spread holds what differs between models *and* between training runs, so it speaks of the method even where each
+    model was trained once; it speaks of these benchmarks only. For three models or more, of which the last method is
+    compared with the baseline on the same benchmarks; else None.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for group in groups:
+        last = {b: d.difference.value for (m, b), d in group.deltas.items() if m == group.methods[-1]}
+        if last:
+            found[group.model] = last
+    if len(found) < 3 or len({frozenset(values) for values in found.values()}) > 1:
+        return None
+    means = {model: sum(values.values()) / len(values) for model, values in found.items()}
+    mean, error, freedom = (float(x) for x in mean_error(list(means.values())))
+    low, high = t_interval(mean, error, freedom)
+    return OverModels(mean, float(low), float(high), t_test(mean, error, freedom), means)
 
 
 def key(benchmark: str) -> str:
@@ -277,6 +320,8 @@ def _notes(groups: Sequence[Group], found: Sequence[Result], family: Sequence[st
                 f"{', '.join(NAMES.get(b, b) for b in edge)}: few items, nearly all right or nearly all wrong: the "
                 "intervals hold about 90 % there, not 95."
             )
+        if pooled := over_models(groups):
+            notes.append(str(pooled))
         if left := {b: d.left_out for b, d in deltas if d.left_out}:
             said = ", ".join(f"{NAMES.get(b, b)} {n}" for b, n in left.items())
             notes.append(f"Items that only one of two methods answered are left out of the differences: {said}.")

@@ -28,7 +28,7 @@ from importlib import resources
 from typing import Any
 
 from hicra.errors import ConfigError
-from hicra.evals.compare import Comparison, Delta, Group, tested
+from hicra.evals.compare import Comparison, Delta, Group, over_models, tested
 from hicra.evals.exact import mcnemar
 from hicra.evals.intervals import t_interval, t_test, wilson
 from hicra.evals.power import ALPHA, CORRELATION, ICC, Noise
@@ -114,6 +114,8 @@ def comparison(names: Sequence[str] = ("text",), *, icc: float = ICC, correlatio
                 f"Published figures ({table_name}): one run of each, noise assumed (icc {icc:g}, correlation over "
                 f"items {correlation:g}); of {tests} differences {low} have p < .05, {marked} after Holm's correction."
             )
+            if pooled := over_models(picked):
+                notes.append(str(pooled))
     if missing := [name for name, w in zip(names, wanted, strict=True) if w not in used]:
         known = ["text", "vision", "all", *(model for table in tables().values() for model in table.models)]
         raise ConfigError(f"nothing published under {missing[0]!r}", expected=", ".join(known), got=missing[0])

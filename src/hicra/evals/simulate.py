@@ -5,8 +5,8 @@ The chance of method m in run s on item i is that of a logit,
     logit p[m, s, i] = base + problem_c(i) + item_i + (gain + effect_c(i)) [m = after] + run_{m, s}
 
 with normal, independent parts for problems c, items i (versions of a problem), the gain on a problem, and runs; each
-item is answered k times. The truth is the difference of the two mean chances over all problems, items and runs that there could
-be: a mean of a logit-normal variable, computed by Gauss-Hermite quadrature.
+item is answered k times. The truth is the difference of the two mean chances over all problems, items and runs that
+there could be: means of logit-normal variables, computed by Gauss-Hermite quadrature.
 """
 
 from __future__ import annotations
@@ -53,6 +53,22 @@ class Design:
         """Mean chance after minus mean chance before."""
         common = self.problem**2 + self.item**2 + self.run**2
         return _mean_chance(self.base + self.gain, common + self.effect**2) - _mean_chance(self.base, common)
+
+
+PAPER = {
+    "AIME, 30 items x 32": Design(30, 32, base=-1.5),
+    "AIME, weak model": Design(30, 32, base=-3),
+    "AMC, 40 x 4": Design(40, 4),
+    "AMC, 83 x 4": Design(83, 4, base=1),
+    "Minerva, 272 x 1": Design(272, 1),
+    "Math500, 500 x 1": Design(500, 1, base=3.5),
+    "Olympiad, 675 x 1": Design(675, 1),
+    "MathVerse, 400 problems x 5 versions": Design(2000, 1, versions=5, problem=2.0, item=1.0, effect=1.5),
+    "AIME, 3 runs of each": Design(30, 32, runs=3, run=0.3),
+    "AIME, 5 runs of each": Design(30, 32, runs=5, run=0.3),
+    "Math500, 3 runs of each": Design(500, 1, runs=3, run=0.3, base=2),
+}
+"""Evaluations of the sizes that the paper's benchmarks have, and of several runs."""
 
 
 def draw(design: Design, replicates: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
