@@ -3,73 +3,16 @@
 from __future__ import annotations
 
 import base64
-import json
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hicra.report import write_report
+from tests.browsing import BAD, HOSTILE, HUGE, NEEDS_BROWSER, embedded, requests_of, show
 from tests.run_dirs import gram_dict, make_run
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-DRIVER = shutil.which("chromedriver") or shutil.which("chromedriver", path=os.environ.get("CHROMEWEBDRIVER", ""))
-
-REQUIRED = bool(os.environ.get("HICRA_REQUIRE_BROWSER"))  # CI sets it: there a missing browser fails
-
-pytestmark = [
-    pytest.mark.skipif(
-        not CHROMIUM and not REQUIRED, reason="no Chromium is installed (apt-get install chromium chromium-driver)"
-    ),
-    pytest.mark.skipif(bool(CHROMIUM) and not DRIVER and not REQUIRED, reason="Chromium is there, chromedriver is not"),
-]
-
-HOSTILE = [
-    "<script>window.pwned='script'</script>",
-    "</script><script>window.pwned='closed'</script>",
-    "<img src=http://127.0.0.1:9/x onerror=\"window.pwned='img'\">",
-    "\"'><svg onload=window.pwned='svg'>",
-    "<iframe srcdoc='<script>parent.pwned=1</script>'></iframe>",
-    "]]><!--",
-    "</style><style>@import 'http://127.0.0.1:9/s';*{display:none}</style>",
-    "a\u2028b\u2029c",
-    "\u202eesrever",
-    "\u2066\u200f",
-    "nul\x00bell\x07",
-    "javascript:window.pwned='url'",
-    "{{ 7*7 }}",
-    "$\\mathrm{x}$",
-]
-BAD = " ".join(HOSTILE)
-HUGE = "W" * 3000
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield browser
-    browser.quit()
+pytestmark = NEEDS_BROWSER
 
 
 @pytest.fixture(scope="module")
@@ -89,29 +32,6 @@ def hostile_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report([run, run], root / "report.html", title=BAD, names=[BAD, HUGE])
 
 
-def show(
-    driver: Any, report: Path, *, width: int = 1280, height: int = 900, dark: bool = False, media: str = "screen"
-) -> None:
-    driver.get_log("browser")
-    driver.get_log("performance")
-    driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
-    )
-    driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": width < 500})
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": [scheme]})
-    driver.get(report.as_uri())
-    driver.execute_script("document.documentElement.style.scrollBehavior = 'auto'")
-
-
-def requests_of(driver: Any) -> list[str]:
-    messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    sent = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    # the browser's own first tab may still be loading; no page can open a chrome:// document
-    return [request["request"]["url"] for request in sent if not request["documentURL"].startswith("chrome://")]
-
-
 def facts(driver: Any) -> dict[str, str]:
     script = """return [...document.querySelectorAll('.facts dt')].map((dt) => [dt.textContent,
       dt.nextElementSibling.textContent])"""
@@ -122,10 +42,6 @@ def first_planning_token(driver: Any) -> Any:
     token = driver.find_element("css selector", "#browser .t.m")
     driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", token)
     return token
-
-
-def embedded(driver: Any) -> dict[str, Any]:
-    return dict(driver.execute_script("return JSON.parse(document.getElementById('data').textContent)"))
 
 
 @pytest.mark.parametrize("width", [1280, 390])
