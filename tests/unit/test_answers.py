@@ -178,7 +178,7 @@ def test_a_worker_killed_from_outside_is_replaced() -> None:
 
 
 def test_threads_and_async_code_share_a_pool(workers: Pool) -> None:
-    wanted = [(r"\int_0^1 %dx\,dx" % (2 * n), str(n)) for n in range(1, 9)]
+    wanted = [(rf"\int_0^1 {2 * n}x\,dx", str(n)) for n in range(1, 9)]
     got: dict[int, list[bool]] = {}
 
     def work(k: int) -> None:

@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from fractions import Fraction
 
-from hicra.evals._expression import Expression, Unreadable, read
-from hicra.evals._latex import AND, END, OR, ROW, TEXT, clean, plain
+from hicra.evals._expression import Expression, read
+from hicra.evals._latex import AND, OR, ROW, TEXT, clean, letters
+from hicra.evals._relations import conclusion, is_name, is_readable
 from hicra.evals._sets import real_set, same_set
 from hicra.evals._shapes import Group, Matrix, Relation, group, items, matrix, relation, split
-from hicra.evals._units import Quantity, Unit, quantity
+from hicra.evals._tokens import Unreadable
+from hicra.evals._units import Quantity, quantity, scale
 from hicra.evals._values import TooLarge, equal, number_of, numbers_equal, proportional
+from hicra.evals._wording import choice, is_choice, numeral, without_label, words
 
 Algebra = Callable[[str, str], bool | None]
 Verdict = bool | None
@@ -31,24 +33,7 @@ Verdict = bool | None
 MAX_CHARACTERS = 4_000
 """Longer texts are compared letter for letter only."""
 
-_CHOICE = re.compile(r"^\(?\s*([A-J])\s*[).:]?$")
-_LABELLED = re.compile(r"^(?:\(\s*([A-Ja-j])\s*\)|([A-J])\s*[).:])\s*(.*)$", re.S)
-_MORE_LABELS = re.compile(r"\(\s*[A-Ja-j]\s*\)|\b(?:or|and|not)\b|[" + OR + AND + "]")
-_NOT_A_WORD = re.compile(r"[\d=<>+*/^|\\]")
 _THOUSANDS = re.compile(r"(?<![\d.,(\[])\d{1,3}(?:,\d{3})+(?![\d,])")
-_BASE = re.compile(r"^([0-9A-Fa-f]+)\s*_\s*\{?\s*(\d{1,2}|" + TEXT + r"\s*[a-z]+\s*" + END + r")\s*\}?$")
-_EMPTY = {
-    "emptyset",
-    "empty set",
-    "null",
-    "none",
-    "no solution",
-    "no solutions",
-    "no real solution",
-    "no real solutions",
-}
-_UNDEFINED = {"undefined", "does not exist", "dne", "not defined", "diverges"}
-_INFINITE = {"infinity", "infty", "infinite", "infinitely many"}
 
 
 def same(answer: str, gold: str, algebra: Algebra | None = None) -> Verdict:
@@ -68,7 +53,7 @@ def same(answer: str, gold: str, algebra: Algebra | None = None) -> Verdict:
     a, g = clean(answer), clean(gold)
     if not a or not g:
         return False
-    if _letters(a) == _letters(g):
+    if letters(a) == letters(g):
         return True
     try:
         return _Comparison(algebra).whole(a, g)
@@ -84,23 +69,21 @@ class _Comparison:
 
     def whole(self, a: str, g: str) -> Verdict:
         """Two cleaned answers."""
-        if (choice := _choice(a, g)) is not None:
-            return choice
-        if labelled := _LABELLED.match(_bare(a)):
-            rest = labelled[3].strip()
-            if rest and not _MORE_LABELS.search(rest) and not _choice_like(g):
-                a = clean(rest)
-        if (words := _words(a, g)) is not None:
-            return words
+        if (verdict := choice(a, g)) is not None:
+            return verdict
+        if not is_choice(g) and (rest := without_label(a)) != a:
+            a = clean(rest)
+        if (verdict := words(a, g)) is not None:
+            return verdict
         if a.endswith("=") or a.startswith("="):
             a = a.strip("= ")
-        if (base := _numeral(a, g)) is not None:
-            return base
+        if (verdict := numeral(a, g)) is not None:
+            return verdict
         return _any_of(self.shapes(x, y) for x, y in _readings(a, g))
 
     def shapes(self, a: str, g: str) -> Verdict:
         """Two answers read as one kind of thing or another."""
-        if _letters(a) == _letters(g):
+        if letters(a) == letters(g):
             return True
         a_matrix, g_matrix = matrix(a), matrix(g)
         if a_matrix or g_matrix:
@@ -177,7 +160,7 @@ class _Comparison:
 
     def element(self, a: str, g: str) -> Verdict:
         """Two single answers: relations, matrices or expressions."""
-        if _letters(a) == _letters(g):
+        if letters(a) == letters(g):
             return True
         a_relation, g_relation = relation(a), relation(g)
         if a_relation or g_relation:
@@ -202,7 +185,7 @@ class _Comparison:
             if len(column) != len(other.elements):
                 return False
             return _all_of(self.shapes(x, y) for x, y in zip(column, other.elements, strict=True))
-        return False if _is_readable(g if a_matrix else a) else self.other(a, g)
+        return False if is_readable(g if a_matrix else a) else self.other(a, g)
 
     def relations(self, a: str, a_rel: Relation | None, g: str, g_rel: Relation | None) -> Verdict:
         if a_rel and g_rel:
@@ -225,12 +208,12 @@ class _Comparison:
         if a_rel and not a_rel.is_equation:
             return False
         if a_rel:
-            return self.shapes_or_expression(_conclusion(a_rel), g)
+            return self.shapes_or_expression(conclusion(a_rel), g)
         assert g_rel is not None
-        if not _is_name(g_rel.sides[0]):
-            if _is_name(g_rel.sides[-1]):
+        if not is_name(g_rel.sides[0]):
+            if is_name(g_rel.sides[-1]):
                 return self.expressions(a, g_rel.sides[0])
-            return False if _is_readable(a) else self.other(a, g)
+            return False if is_readable(a) else self.other(a, g)
         return self.shapes_or_expression(a, g_rel.sides[-1])
 
     def shapes_or_expression(self, a: str | None, g: str) -> Verdict:
@@ -238,9 +221,9 @@ class _Comparison:
 
     def equations(self, a: str, a_rel: Relation, g: str, g_rel: Relation) -> Verdict:
         a_name, g_name = a_rel.sides[0], g_rel.sides[0]
-        if _is_name(a_name) and _is_name(g_name) and _letters(a_name) == _letters(g_name):
+        if is_name(a_name) and is_name(g_name) and letters(a_name) == letters(g_name):
             verdict = self.shapes(a_rel.sides[-1], g_rel.sides[-1])
-            if verdict or (verdict is False and _letters(g_name) not in _letters(g_rel.sides[-1] + a_rel.sides[-1])):
+            if verdict or (verdict is False and letters(g_name) not in letters(g_rel.sides[-1] + a_rel.sides[-1])):
                 return verdict
         if len(a_rel.sides) == 2 and len(g_rel.sides) == 2:
             try:
@@ -275,7 +258,7 @@ class _Comparison:
 
     def expressions(self, a: str, g: str) -> Verdict:
         """Two expressions with or without units."""
-        if _letters(a) == _letters(g):
+        if letters(a) == letters(g):
             return True
         if not a or not g:
             return False
@@ -298,15 +281,15 @@ class _Comparison:
         if x.multiplier != y.multiplier:
             a = f"({a})*{x.multiplier}" if x.multiplier > 1 else a
             g = f"({g})*{y.multiplier}" if y.multiplier > 1 else g
-        scale = _scale(x.unit, y.unit)
-        if scale is None:
+        factor = scale(x.unit, y.unit)
+        if factor is None:
             return False
-        if scale != 1:
-            g = f"({g})*{scale.numerator}/{scale.denominator}"
+        if factor != 1:
+            g = f"({g})*{factor.numerator}/{factor.denominator}"
         return self.numbers(a, g)
 
     def numbers(self, a: str, g: str) -> Verdict:
-        if _letters(a) == _letters(g):
+        if letters(a) == letters(g):
             return True
         try:
             y = read(g)
@@ -334,86 +317,6 @@ def _equal(x: Expression, y: Expression) -> Verdict:
     return equal(x, y)
 
 
-def _scale(a: Unit | None, g: Unit | None) -> Fraction | None:
-    """What the gold's number has to be multiplied by to be in the answer's unit; None: two kinds of unit."""
-    if a is None or g is None:
-        return Fraction(1)
-    if a.powers == g.powers:
-        return g.factor / a.factor
-    for one, other in ((a, g), (g, a)):  # "units" stand for any unit of the same power
-        powers = [p for _, p in one.powers]
-        if [n for n, _ in one.powers] == ["unit"] and powers == [p for _, p in other.powers] and not other.words:
-            return Fraction(1)
-    if a.words and g.words and set(a.powers[0][0].split()) & set(g.powers[0][0].split()):
-        return Fraction(1)  # "red balls" and "balls"
-    return None
-
-
-def _choice(a: str, g: str) -> Verdict:
-    """Verdict on a multiple-choice answer; None where the gold is none, or the answer is no letter."""
-    gold = _CHOICE.match(_bare(g))
-    if gold is None:
-        return None
-    letter = re.match(r"^\(?\s*([A-Ja-j])\s*[).:]?$", _bare(a))
-    if letter:
-        return letter[1].upper() == gold[1]
-    labelled = _LABELLED.match(_bare(a))
-    if labelled:
-        if _MORE_LABELS.search(labelled[3]):
-            return False
-        return (labelled[1] or labelled[2]).upper() == gold[1]
-    return None
-
-
-def _choice_like(g: str) -> bool:
-    return _CHOICE.match(_bare(g)) is not None
-
-
-def _bare(text: str) -> str:
-    r"""A cleaned text without marks of text around its words: ``\text{(B)}`` is ``(B)``."""
-    return re.sub(rf"[{TEXT}{END}]", "", text).replace(r"\ ", " ").strip().strip("{}").strip()
-
-
-def _words(a: str, g: str) -> Verdict:
-    """Verdict on answers in words; None where the gold is not in words."""
-    gold, answer = plain(g), plain(a)
-    for names in (_EMPTY, _UNDEFINED, _INFINITE):
-        if gold in names or (names is _EMPTY and _letters(g) == r"\{\}"):
-            return answer in names or (names is _EMPTY and _letters(a) == r"\{\}") or None
-    is_text = g.startswith(TEXT) and g.endswith(END) and g.count(TEXT) == 1
-    is_word = re.fullmatch(r"[A-Za-z]{4,}(?: [A-Za-z]+)*", g) is not None
-    if not is_text and not is_word:
-        return None
-    if _NOT_A_WORD.search(gold) or len(gold) < 2:
-        return None
-    return _stripped(answer) == _stripped(gold)
-
-
-def _stripped(words: str) -> str:
-    words = re.sub(r"^(?:the|an?|it is|on|to the)\s+", "", words)
-    return re.sub(r"[^\w]+", "", words)
-
-
-def _numeral(a: str, g: str) -> Verdict:
-    """Verdict on a numeral in a base, ``52_8``: digits and base, or the digits alone (a base is like a unit)."""
-    sides = [_BASE.match(a), _BASE.match(g)]
-    if not any(sides):
-        return None
-    (a_digits, a_base), (g_digits, g_base) = (
-        (side[1], _base(side[2])) if side else (text, None) for side, text in zip(sides, (a, g), strict=True)
-    )
-    if not (re.fullmatch(r"[0-9A-Fa-f]+", a_digits) and re.fullmatch(r"[0-9A-Fa-f]+", g_digits)):
-        return False
-    same_digits = a_digits.lstrip("0").lower() == g_digits.lstrip("0").lower()
-    return same_digits and (a_base is None or g_base is None or a_base == g_base)
-
-
-def _base(text: str) -> str:
-    names = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9"}
-    name = text.strip(TEXT + END + " ")
-    return names.get(name, name)
-
-
 def _readings(a: str, g: str) -> list[tuple[str, str]]:
     """Ways to read the commas of both: as between thousands (``58,500``) or between elements of a list."""
     a_number, g_number = (_THOUSANDS.sub(lambda m: m[0].replace(",", ""), t) for t in (a, g))
@@ -428,7 +331,7 @@ def _sets(a: str, g: str) -> Verdict:
     gold, answer = real_set(g), real_set(a)
     if gold is None or answer is None:
         surely = (gold is not None and not gold[1]) or (answer is not None and not answer[1])
-        return False if surely and _is_readable(g if gold is None else a) else None
+        return False if surely and is_readable(g if gold is None else a) else None
     if gold[1] and answer[1]:
         return None
     return same_set(answer[0], gold[0])
@@ -458,50 +361,6 @@ def _joined(bracketed: Group | None, elements: Iterable[str]) -> str:
     if bracketed.opening == "{":
         return r"\{" + inside + r"\}"
     return bracketed.opening + inside + bracketed.closing
-
-
-def _conclusion(found: Relation) -> str | None:
-    """What an equation says: its last side, or the first where the last is the name; None if it contradicts itself."""
-    first, last = found.sides[0], found.sides[-1]
-    if _is_name(last) and not _is_name(first):
-        return first
-    try:
-        values = [number_of(e) for e in map(read, found.sides) if not e.symbols]
-    except Unreadable:
-        return last
-    known = [v for v in values if v is not None]
-    if len(known) > 1 and not all(numbers_equal(known[0], v, "~" in found.signs, True) for v in known[1:]):
-        return None
-    return last
-
-
-def _is_name(side: str) -> bool:
-    """Whether one side of an equation only names what the other side is: ``x``, ``f(n)``, ``m_{max}``, a text."""
-    if re.fullmatch(rf"(?:\\(?:angle|triangle)\s*)?{TEXT}[^{END}]*{END}|\|.{{1,9}}\||\\angle\s*[A-Z ]+", side):
-        return True
-    try:
-        tree = read(side).tree
-    except Unreadable:
-        return bool(re.fullmatch(r"\\?[A-Za-z]+(?:\s*\([^()]*\)|\s*_\s*\{?[^{}]*\}?|'|\s)*", side))
-    return (
-        tree[0] in ("symbol", "apply")
-        or re.fullmatch(r"[A-Z ]{2,4}(?:\([^()]{1,8}\))?|[A-Z]\([^()]{1,12}\)", side) is not None
-    )
-
-
-def _is_readable(text: str) -> bool:
-    try:
-        read(text)
-    except Unreadable:
-        return False
-    return True
-
-
-def _letters(text: str) -> str:
-    """The text without spaces and without braces around one sign, for comparison letter for letter."""
-    text = re.sub(r"(?<=\d)\s+(?=\d)", "_", text)
-    text = re.sub(rf"[\s{TEXT}{END}]+", "", text)
-    return re.sub(r"\{(\w)\}", r"\1", text).replace(r"\cdot", r"\times")
 
 
 def _all_of(verdicts: Iterable[Verdict]) -> Verdict:

@@ -10,46 +10,17 @@ product; ``\sin 2 x`` takes the whole product; ``\dot x``, ``x'`` and ``\frac{dx
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 from hicra.evals._latex import END, TEXT
+from hicra.evals._tokens import ALWAYS_FUNCTIONS, DECORATED, FUNCTIONS, GREEK, INVERSE, Unreadable, tokens, word
 
 Node = tuple[Any, ...]
 """("number", Fraction), ("symbol", name), ("constant", name), ("apply", name, *nodes) or (operation, *nodes)."""
 
-MAX_TOKENS, MAX_DEPTH, MAX_DIGITS = 1_500, 40, 400
-
-_GREEK_LIST = """
-alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi omega
-Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega hbar ell odot oplus mho aleph nabla partial max min
-star infty triangle circ parallel perp
-"""
-GREEK = frozenset(_GREEK_LIST.split())
-_FUNCTIONS_LIST = """
-sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp gcd lcm min max Re Im arg det
-"""
-FUNCTIONS = frozenset(_FUNCTIONS_LIST.split())
-INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
-ALWAYS_FUNCTIONS = frozenset("fgh")
-_DECORATED = {"dot": "'", "ddot": "''", "vec": "", "hat": "^", "bar": "-", "tilde": "~", "overrightarrow": ""}
-
-_TOKEN = re.compile(
-    rf"""
-      (?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+(?![\d.]*[A-Za-z^]))?)
-    | (?P<command>\\[A-Za-z]+)
-    | (?P<text>{TEXT}[^{END}]*{END})
-    | (?P<letter>[A-Za-z])
-    | (?P<mark>[-+*/^_(){{}}\[\]|!',%°])
-    """,
-    re.VERBOSE,
-)
-
-
-class Unreadable(ValueError):
-    """The text is not an expression that this reader knows."""
+MAX_DEPTH, MAX_DIGITS = 40, 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +50,7 @@ def read(text: str) -> Expression:
     Raises:
         Unreadable: it spells none, or one beyond the limits of size.
     """
-    reader = _Reader(_tokens(text))
+    reader = _Reader(tokens(text))
     tree = reader.sum()
     if reader.kind() is not None:
         raise Unreadable(f"not read: {reader.tokens[reader.at][1][:20]!r}")
@@ -91,22 +62,6 @@ def read(text: str) -> Expression:
         imaginary=reader.imaginary,
         opaque=reader.opaque,
     )
-
-
-def _tokens(text: str) -> list[tuple[str, str]]:
-    tokens: list[tuple[str, str]] = []
-    at = 0
-    while at < len(text):
-        if text[at].isspace():
-            at += 1
-            continue
-        match = _TOKEN.match(text, at)
-        if match is None or len(tokens) > MAX_TOKENS:
-            raise Unreadable(f"not read: {text[at : at + 20]!r}")
-        kind = match.lastgroup or ""
-        tokens.append((kind, match[0]))
-        at = match.end()
-    return tokens
 
 
 @dataclass
@@ -189,7 +144,7 @@ class _Reader:
             return self.bars == 0
         name = kind[1:]
         return kind.startswith("\\") and (
-            name in GREEK or name in FUNCTIONS or name in _DECORATED or name in ("pi", "overline")
+            name in GREEK or name in FUNCTIONS or name in DECORATED or name in ("pi", "overline")
         )
 
     def power(self) -> Node:
@@ -238,7 +193,7 @@ class _Reader:
         if kind == "letter":
             return self.letter(text)
         if kind == "text":
-            return self.symbol(_word(text))
+            return self.symbol(word(text))
         if kind in ("(", "{", "["):
             bars, self.bars = self.bars, 0
             tree = self.sum()
@@ -311,7 +266,7 @@ class _Reader:
 
     def subscript(self) -> str:
         if self.kind() != "{":
-            return _word(self.take())
+            return word(self.take())
         self.at += 1
         parts: list[str] = []
         depth = 1
@@ -320,7 +275,7 @@ class _Reader:
             depth += (text == "{") - (text == "}")
             if depth == 0:
                 return "".join(parts)
-            parts.append(_word(text))
+            parts.append(word(text))
 
     def command(self, name: str) -> Node:
         if name == "pi":
@@ -347,13 +302,13 @@ class _Reader:
             return (name.removeprefix("l") if name[0] == "l" else name, tree)
         if name in FUNCTIONS:
             return self.function(name)
-        if name in _DECORATED:
+        if name in DECORATED:
             begins = self.at
             inner = self.argument()
             if inner[0] != "symbol":
                 raise Unreadable(f"\\{name} over {self.tokens[begins][1]!r}")
             self.symbols.discard(inner[1])
-            return self.symbol(inner[1] + _DECORATED[name])
+            return self.symbol(inner[1] + DECORATED[name])
         if name == "overline":
             return self.symbol("-" + self.subscript())
         if name in GREEK:
@@ -444,10 +399,3 @@ def _proper(tree: Node) -> bool:
         return False
     above, below = tree[1][1], tree[2][1]
     return bool(above.denominator == below.denominator == 1 and 0 < above < below)
-
-
-def _word(text: str) -> str:
-    word = text.strip(TEXT + END + " ")
-    if len(word) > 30 or not re.fullmatch(r"\\?[\w+*',-]+|", word):
-        raise Unreadable(f"{word[:20]!r} names nothing")
-    return word

@@ -104,6 +104,13 @@ def plain(cleaned: str) -> str:
     return re.sub(r"\s+", " ", text).strip().casefold()
 
 
+def letters(text: str) -> str:
+    """The text without spaces and without braces around one sign, for comparison letter for letter."""
+    text = re.sub(r"(?<=\d)\s+(?=\d)", "_", text)
+    text = re.sub(rf"[\s{TEXT}{END}]+", "", text)
+    return re.sub(r"\{(\w)\}", r"\1", text).replace(r"\cdot", r"\times")
+
+
 def _commands(text: str) -> str:
     """Each command in its one spelling; the arguments of text commands between the marks of text."""
     out: list[str] = []

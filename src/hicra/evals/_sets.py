@@ -10,9 +10,10 @@ import math
 import re
 from fractions import Fraction
 
-from hicra.evals._expression import Unreadable, read
+from hicra.evals._expression import read
 from hicra.evals._latex import AND, END, OR, TEXT
 from hicra.evals._shapes import Relation, group, relation, split
+from hicra.evals._tokens import Unreadable
 from hicra.evals._values import Value, number_of, numbers_equal
 
 Real = Fraction | float

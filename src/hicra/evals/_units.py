@@ -150,6 +150,21 @@ def quantity(text: str) -> Quantity:
     return Quantity(text)
 
 
+def scale(a: Unit | None, g: Unit | None) -> Fraction | None:
+    """What the gold's number has to be multiplied by to be in the answer's unit; None: two kinds of unit."""
+    if a is None or g is None:
+        return Fraction(1)
+    if a.powers == g.powers:
+        return g.factor / a.factor
+    for one, other in ((a, g), (g, a)):  # "units" stand for any unit of the same power
+        powers = [p for _, p in one.powers]
+        if [n for n, _ in one.powers] == ["unit"] and powers == [p for _, p in other.powers] and not other.words:
+            return Fraction(1)
+    if a.words and g.words and set(a.powers[0][0].split()) & set(g.powers[0][0].split()):
+        return Fraction(1)  # "red balls" and "balls"
+    return None
+
+
 def _with(value: str, pieces: list[tuple[str, str, int]], text: str, *, nouns: bool) -> Quantity:
     words: list[tuple[str, int]] = []
     for sign, phrase, power in pieces:

@@ -199,7 +199,7 @@ def _close(a: Value, b: Value, tolerance: float) -> bool:
         size = max(float(_absolute(a)), float(_absolute(b)))
         if math.isinf(size) or math.isnan(size):
             return False
-        return abs(a - b) <= tolerance * (1 + 1e-6) * size or (
+        return float(_absolute(a - b)) <= tolerance * (1 + 1e-6) * size or (
             size < 1e-14 and not (isinstance(a, Fraction) and isinstance(b, Fraction)) and 0 in (a, b)
         )
     except OverflowError:
