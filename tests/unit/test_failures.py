@@ -248,7 +248,8 @@ def always(category: str) -> Callable[[dict[str, Any]], str]:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Callable[[dict[str, Any]], Any]], Stub]]:
+def serve(monkeypatch) -> Iterator[Callable[[Callable[[dict[str, Any]], Any]], Stub]]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")  # a proxy of the machine must not be asked for the stub
     stubs: list[Stub] = []
 
     def make(answer: Callable[[dict[str, Any]], Any]) -> Stub:

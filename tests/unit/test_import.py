@@ -102,6 +102,7 @@ def test_a_tokenizer_cuts_texts_and_renders_conversations(tmp_path, tokenizer) -
     assert planning == "Waitletmecheck"
     assert math.isnan(found[0]["reward"])
     assert found[0]["advantage"] == [0.0] * len(TEXTS[0])
+    assert not any(text.startswith("one step") for _, text in RunReader(tmp_path / "run").notes())
     told = " ".join(done.notes)
     for word in ("no rewards", "tokenised again", "one step"):
         assert word in told
@@ -173,7 +174,10 @@ def test_importing_again_goes_on(tmp_path) -> None:
     assert import_run(source, run, grams=GRAMS).steps == [3, 4]
     reader = RunReader(run)
     assert reader.steps == [1, 2, 3, 4]
+    assert not any(text.startswith("one step") for _, text in reader.notes())
     assert len(reader.completions([3])) == 4
+    write_lines(source / "5.jsonl", foreign.verl_rows(5)[:1])  # one completion: groups were seen before
+    assert not any("one completion a prompt" in note for note in import_run(source, run, grams=GRAMS).notes)
     notes = [text for _, text in reader.notes()]
     assert len(notes) == len(set(notes))
     with pytest.raises(RunDirError, match="holds another run"):
