@@ -7,25 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hicra.engines.rewards import boxed, checked, completion_text, find_reward, last_boxed
+from hicra.engines.rewards import boxed, checked, completion_text, find_reward, math_reward
 from hicra.errors import ConfigError, DataError
-
-
-@pytest.mark.parametrize(
-    ("text", "content"),
-    [
-        (r"so \boxed{42}", "42"),
-        (r"\boxed{1} no, \boxed{2}", "2"),
-        (r"\boxed{\frac{1}{2}}.", r"\frac{1}{2}"),
-        (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
-        (r"\boxed{}", ""),
-        (r"\boxed{1} then \boxed{2", None),
-        (r"boxed{1}", None),
-        ("", None),
-    ],
-)
-def test_last_boxed(text: str, content: str | None) -> None:
-    assert last_boxed(text) == content
 
 
 def test_boxed_is_strict_but_for_white_space() -> None:
@@ -33,6 +16,14 @@ def test_boxed_is_strict_but_for_white_space() -> None:
     assert boxed(completions, answer=["1 2", "1 2", "12", "7"]) == [1.0, 0.0, 0.0, 1.0]
     with pytest.raises(DataError, match="column 'answer'"):
         boxed(completions)
+
+
+def test_math_compares_what_answers_mean() -> None:
+    completions = [r"\boxed{0.5}", r"\boxed{x = \frac12}", "0.5", [{"role": "assistant", "content": r"\boxed{33}"}]]
+    assert math_reward(completions, answer=[r"\frac{1}{2}", 0.5, "0.5", 33]) == [1.0, 1.0, 0.0, 1.0]
+    assert find_reward("math") is math_reward
+    with pytest.raises(DataError, match="'math' compares with the column 'answer'"):
+        math_reward(completions)
 
 
 def test_text_of_a_conversation() -> None:

@@ -1,7 +1,8 @@
 """Reward functions: the built-in ones, finding one by its name, and the check that what they return is a number.
 
-The built-in reward is strict: the last ``\\boxed{...}`` of the completion equals the answer after white space is
-folded. It parses no mathematics; for that, name your own function as ``module:function``.
+Both built-in rewards demand a box. ``boxed`` compares its content with the answer letter for letter, which is right for
+answers that are whole numbers; ``math`` compares what the two mean (`hicra.evals.answers`). For anything else name
+your own function as ``module:function``.
 """
 
 from __future__ import annotations
@@ -15,27 +16,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hicra.errors import ConfigError, DataError
+from hicra.evals.boxed import last_boxed
 
 RewardFunction = Callable[..., Any]
-
-
-def last_boxed(text: str) -> str | None:
-    """Content of the last ``\\boxed{...}`` with balanced braces, or None.
-
-    An unclosed last box counts as none: a completion cut off inside its answer has not answered.
-    """
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return None
-    depth, begin = 0, start + len("\\boxed{")
-    for i in range(begin - 1, len(text)):
-        if text[i] == "{" and text[i - 1] != "\\":
-            depth += 1
-        elif text[i] == "}" and text[i - 1] != "\\":
-            depth -= 1
-            if depth == 0:
-                return text[begin:i]
-    return None
 
 
 def boxed(completions: Sequence[Any], answer: Sequence[Any] | None = None, **_: Any) -> list[float]:
@@ -48,16 +31,34 @@ def boxed(completions: Sequence[Any], answer: Sequence[Any] | None = None, **_: 
     Raises:
         DataError: the dataset has no ``answer`` column.
     """
-    if answer is None:
-        raise DataError(
-            "the reward 'boxed' compares with the column 'answer', which the dataset does not have",
-            mend='name the column that holds it: [data] answer = "..."',
-        )
     found = (last_boxed(completion_text(c)) for c in completions)
-    return [float(f is not None and _folded(f) == _folded(str(a))) for f, a in zip(found, answer, strict=True)]
+    return [
+        float(f is not None and _folded(f) == _folded(str(a)))
+        for f, a in zip(found, _given(answer, "boxed"), strict=True)
+    ]
 
 
-BUILT_IN: dict[str, RewardFunction] = {"boxed": boxed}
+def math_reward(completions: Sequence[Any], answer: Sequence[Any] | None = None, **_: Any) -> list[float]:
+    """1.0 where the last ``\\boxed{...}`` of the completion says what the answer says, else 0.0.
+
+    ``\\frac{1}{2}`` is 0.5 and ``n = 7`` is 7: see `hicra.evals.answers`. What needs computer algebra is computed by
+    math-verify (extra ``eval``) in worker processes with limits of time and memory, so that no completion can hold up
+    training or end it. Works in any thread.
+
+    Args:
+        completions: B completions, as strings or as TRL's lists of messages.
+        answer: B reference answers, the dataset's ``answer`` column, in LaTeX as they would stand in a box.
+
+    Raises:
+        DataError: the dataset has no ``answer`` column.
+    """
+    from hicra.evals.answers import check_many
+
+    golds = [str(a) for a in _given(answer, "math")]
+    return [float(right) for right in check_many([completion_text(c) for c in completions], golds)]
+
+
+BUILT_IN: dict[str, RewardFunction] = {"boxed": boxed, "math": math_reward}
 """Rewards that a recipe may name without a module."""
 
 
@@ -142,6 +143,15 @@ def checked(function: RewardFunction, name: str, step: Callable[[], int]) -> Rew
             return check(function(*args, **kwargs))
 
     return wrapper
+
+
+def _given(answer: Sequence[Any] | None, reward: str) -> Sequence[Any]:
+    if answer is None:
+        raise DataError(
+            f"the reward {reward!r} compares with the column 'answer', which the dataset does not have",
+            mend='name the column that holds it: [data] answer = "..."',
+        )
+    return answer
 
 
 def _folded(text: str) -> str:
