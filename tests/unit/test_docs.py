@@ -56,6 +56,7 @@ def world(tmp_path_factory) -> dict[str, Any]:
     from datasets import Dataset
 
     from hicra import GramSet
+    from hicra.evals.results import Answer, write_results
     from tests.run_dirs import make_run
     from tests.tiny_trl import SETTINGS, make_tiny, reward
 
@@ -75,6 +76,10 @@ def world(tmp_path_factory) -> dict[str, Any]:
     model = AutoModelForCausalLM.from_pretrained(folder / "my-model")
     for arm in ("grpo", "hicra"):
         make_run(folder / "demo" / arm, steps=3)
+        (folder / "demo" / arm / "evals").mkdir()
+        for step in (0, 3):
+            answers = [Answer(f"p{i}", s, (i + s) % 5 < step + (arm == "hicra")) for i in range(20) for s in range(2)]
+            write_results(folder / "demo" / arm / "evals" / f"step-{step:06d}.parquet", answers)
     (folder / "traces.jsonl").write_text('{"problem": "2 + 2?", "solution": "Wait, let me check. So it is 4."}\n' * 3)
     GramSet.from_grams(["let me check"], name="mine").save(folder / "mine.json")
     make_foreign(folder, tokenizer)

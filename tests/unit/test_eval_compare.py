@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hicra.cli import main
 from hicra.errors import ConfigError, DataError
@@ -75,6 +77,20 @@ def test_several_answers_are_a_paired_t_by_hand() -> None:
     assert found.p == pytest.approx(0.0917, abs=1e-4)
     assert found.sign_flip_p == pytest.approx(0.25)  # only +++ and --- reach 4, of 8 sign patterns
     assert found.test == "paired t"
+
+
+@given(st.integers(1, 5), st.integers(2, 12), st.integers(1, 3), st.data())
+@settings(max_examples=40, deadline=None)
+def test_the_other_way_round_is_the_same_with_the_sign_turned(
+    k: int, items: int, runs: int, data: st.DataObject
+) -> None:
+    counts = st.lists(st.integers(0, k), min_size=items, max_size=items)
+    new, old = ([result(data.draw(counts), k, seed=s) for s in range(runs)] for _ in range(2))
+    there, back = difference(new, old), difference(old, new)
+    assert (there.value, there.low, there.high) == pytest.approx((-back.value, -back.high, -back.low), abs=1e-9)
+    assert (there.p, there.test) == (pytest.approx(back.p), back.test)
+    assert there.low <= there.value <= there.high
+    assert 0 <= there.p <= 1
 
 
 def test_items_of_one_problem_are_one_piece_of_evidence() -> None:

@@ -82,7 +82,7 @@ def t_interval(
         MissingExtraError: scipy is not installed.
     """
     m, e, f = (np.asarray(x, np.float64) for x in (mean, error, freedom))
-    t = require("scipy.stats", "eval").t.ppf((1 + level) / 2, np.maximum(f, 1e-9))
+    t = require("scipy.special", "eval").stdtrit(np.where(f > 0, f, 1.0), (1 + level) / 2)
     half = np.where(f > 0, t * np.where(f > 0, e, 1.0), np.inf)
     return m - half, m + half
 
@@ -95,7 +95,7 @@ def t_test(mean: float, error: float, freedom: float) -> float:
     """
     if freedom <= 0 or not error > 0:
         return 1.0
-    return float(2 * require("scipy.stats", "eval").t.sf(abs(mean) / error, freedom))
+    return float(2 * require("scipy.special", "eval").stdtr(freedom, -abs(mean) / error))
 
 
 def wilson(successes: npt.ArrayLike, n: npt.ArrayLike, level: float = LEVEL) -> tuple[Floats, Floats]:
