@@ -304,6 +304,11 @@ def test_figures_are_found_by_number_and_name() -> None:
         find_figure("0")
 
 
+def test_the_paper_index_names_every_figure_by_its_number() -> None:
+    index = (Path(__file__).parents[2] / "docs" / "paper_index.md").read_text("utf-8")
+    assert re.findall(r"^\| (\d+) `(\w+)`", index, re.M) == [(str(f.number), f.name) for f in FIGURES]
+
+
 def test_every_key_of_a_figure_is_on_the_page(figures: dict[str, Figure]) -> None:
     there = [*items(figures), "failures-share"]
     for figure in FIGURES:

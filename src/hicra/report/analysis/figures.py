@@ -78,18 +78,17 @@ def phase_figure(runs: Sequence[Run], analysis: Analysis) -> Figure:
 
 
 def _timeline(runs: Sequence[Run], analysis: Analysis) -> Picture:
-    rows, said = [], []
+    rows = []
     last = max((max(run.steps, default=1) for run in analysis.runs), default=1)
     for run, found in zip(runs, analysis.runs, strict=True):
         spans = []
         for phase, hatched in ((found.phases.first, False), (found.phases.second, True)):
-            said.append(f"{run.name}: {phase_words(phase)}.")
             if phase.seen and phase.begin is not None:
                 spans.append(_span(phase, f"{run.name}: {phase_words(phase)}", hatched, max(found.steps, default=last)))
         rows.append(SpanRow(run.name, run.role, tuple(spans)))
     title = "Phases, with the intervals of their ends (first: full, second: dashed)"
     first = min((min(run.steps, default=1) for run in analysis.runs), default=1)
-    return spans_picture("timeline", title, rows, (first, max(last, first + 1)), findings=said)
+    return spans_picture("timeline", title, rows, (first, max(last, first + 1)))
 
 
 def _span(phase: Phase, says: str, hatched: bool, last: float) -> Span:
@@ -102,13 +101,14 @@ def _span(phase: Phase, says: str, hatched: bool, last: float) -> Span:
 
 def _bent_panel(runs: Sequence[Run], analysis: Analysis, name: str, title: str, unit: str) -> Panel:
     """Single steps as dots, the fitted line as a line, its bends as marks."""
-    curves, marks, missing = [], [], []
+    curves, marks, missing, said = [], [], [], []
     for i, found in enumerate(analysis.runs):
         bent = getattr(found.phases, name)
+        phase = found.phases.first if name == "execution" else found.phases.second
         if bent is None:
-            phase = found.phases.first if name == "execution" else found.phases.second
             missing.append(f"{runs[i].name}: {phase.says.partition(': ')[2]}")
             continue
+        said.append(f"{runs[i].name}: {phase_words(phase)}.")
         series = _fitted_series(found, name)
         line = np.interp(series.steps, bent.steps, bent.fitted, left=np.nan, right=np.nan)
         raw = np.where(series.known, series.value if name != "execution" else -series.value, np.nan)
@@ -117,7 +117,7 @@ def _bent_panel(runs: Sequence[Run], analysis: Analysis, name: str, title: str, 
             Mark(i, float(x), float(low), float(high))
             for x, low, high in zip(bent.knots, bent.knots_low, bent.knots_high, strict=True)
         ]
-    return Panel(f"bent-{name}", title, unit, tuple(curves), tuple(missing), marks=tuple(marks))
+    return Panel(f"bent-{name}", title, unit, tuple(curves), tuple(missing), findings=tuple(said), marks=tuple(marks))
 
 
 def _fitted_series(found: RunAnalysis, name: str) -> Series:
@@ -262,8 +262,7 @@ def overlap_figure(runs: Sequence[Run], analysis: Analysis) -> Figure:
         "planning would give. In the completions below, “Planning and entropy” shows both on the text."
     )
     remarks = [
-        f"{run.name}: {100 * p:.1f} % of its kept tokens are planning tokens, so the share of the top that is planning "
-        "is that by chance."
+        f"{run.name}: {100 * p:.1f} % of its kept tokens are planning tokens; by chance, as many of the top would be."
         for run, p in zip([r for r, a in zip(runs, analysis.runs, strict=True) if a.overlap], chance, strict=False)
     ]
     return Figure("overlap", "Planning against high entropy", lead, (*curves, *steps), tuple(remarks))
