@@ -111,8 +111,9 @@ def comparison(names: Sequence[str] = ("text",), *, icc: float = ICC, correlatio
             marked = sum(delta.mark for group in whole for delta in group.deltas.values())
             low = sum(delta.difference.p < ALPHA for group in whole for delta in group.deltas.values())
             notes.append(
-                f"Published figures ({table_name}): one run of each, noise assumed (icc {icc:g}, correlation over "
-                f"items {correlation:g}); of {tests} differences {low} have p < .05, {marked} after Holm's correction."
+                f"Published figures ({table_name}): one run of each, noise assumed (icc {icc:g}, correlation "
+                f"over items {correlation:g}); of {tests} differences {low} have p < .05, {marked} after Holm's "
+                "correction (*)."
             )
             if pooled := over_models(picked):
                 notes.append(str(pooled))

@@ -196,8 +196,8 @@ div {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: .3rem .8rem; text-align: right; vertical-align: top; white-space: nowrap; }}
 th:first-child, .model {{ text-align: left; font-weight: normal; }}
-thead th {{ border-bottom: 1px solid var(--soft); font-weight: 600; }}
-.model {{ font-weight: 600; padding-top: .9rem; border-top: 1px solid var(--rule); }}
+thead th, thead td {{ border-bottom: 1px solid var(--soft); font-weight: 600; }}
+th.model {{ font-weight: 600; padding-top: .9rem; border-top: 1px solid var(--rule); }}
 .delta th, .delta td {{ font-style: italic; }}
 small {{ display: block; color: var(--soft); font-style: normal; }}
 p {{ color: var(--soft); max-width: 46rem; margin: .4rem 0; }}

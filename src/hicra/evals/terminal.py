@@ -75,25 +75,31 @@ def details(comparison: Comparison, gain: float = GAIN) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    points = f"{100 * gain:g}"
+    plans = {
+        (g, at): found
+        for g, group in enumerate(comparison.groups)
+        for at, delta in group.deltas.items()
+        if (found := delta.difference.plan(gain)) is not None
+    }
+    title = f"Differences in points. Shown: the smallest true gain that is found {POWER:.0%} of the time; "
+    title += f"items, samples: how many would find one of {100 * gain:g}."
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
-        title=f"Differences in points. Shown: the smallest true gain that is found {POWER:.0%} of the time; "
-        f"items, samples: how many would find one of {points}.",
+        title=title if plans else "Differences in points.",
         title_justify="left",
         title_style="",
     )
     table.add_column("", overflow="fold")
-    for head in ("points", "p", "Holm", "shown", "items", "samples"):
+    for head in ("points", "p", "Holm", *(("shown", "items", "samples") if plans else ())):
         table.add_column(head, justify="right", no_wrap=True)
-    for group in comparison.groups:
+    for g, group in enumerate(comparison.groups):
         if group.deltas and group.model:
             table.add_row(Text(plain(group.model) + (" (published)" if group.published else ""), style="bold"))
         for (method, benchmark), delta in group.deltas.items():
             d, label = delta.difference, plain(f"{method} − {group.baseline}, {NAMES.get(benchmark, benchmark)}")
             numbers = f"{100 * d.value:+.1f}".replace("-", "−"), _p(d.p), _p(delta.adjusted)
-            plan = d.plan(gain)
+            plan = plans.get((g, (method, benchmark)))
             if plan is None:
                 table.add_row(Text(label), *numbers)
                 continue
