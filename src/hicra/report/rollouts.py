@@ -60,11 +60,6 @@ class Group:
     prompt: str
     completions: Sequence[Completion]
 
-    @property
-    def tokens(self) -> int:
-        """Tokens shown."""
-        return sum(len(c.text) for c in self.completions)
-
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -96,10 +91,7 @@ def select(runs: Sequence[Run], budget: int = TOKEN_BUDGET) -> list[Shown]:
             continue
         found = {}
         for step in chosen:
-            groups = _groups(run, step)
-            shared = _shared_prompts(stored, step)
-            groups.sort(key=lambda g: (len({c.reward for c in g.completions}) == 1, g.prompt_id not in shared))
-            found[step] = _within(groups, budget // places)
+            found[step] = _groups(run, step, _shared_prompts(stored, step), budget // places)
         number = sum(len(g.completions) for groups in found.values() for g in groups)
         out.append(Shown(found, len(table) - number))
     return out
@@ -119,25 +111,25 @@ def _shared_prompts(tables: Iterable[Any], step: int) -> set[str]:
     return set.intersection(*sets) if sets else set()
 
 
-def _within(groups: list[Group], budget: int) -> list[Group]:
-    kept: list[Group] = []
-    for group in groups:
-        budget -= group.tokens
-        if kept and budget < 0:
+def _groups(run: Run, step: int, shared: set[str], budget: int) -> list[Group]:
+    """Groups of a step within a budget of tokens, one at least; only these become Python objects."""
+    table = run.reader.rollouts([step]).combine_chunks()
+    keys = list(zip(table["prompt_id"].to_pylist(), table["group_id"].to_pylist(), strict=True))
+    rewards = table["reward"].to_pylist()
+    lengths = np.minimum(table["token_text"].chunk(0).value_lengths().to_numpy(), MAX_TOKENS)
+    rows: dict[tuple[str, int], list[int]] = {}
+    for place, key in enumerate(keys):
+        rows.setdefault(key, []).append(place)
+    order = sorted(rows, key=lambda k: (len({rewards[i] for i in rows[k]}) == 1, k[0] not in shared))
+    out: list[Group] = []
+    for key in order:
+        budget -= int(lengths[rows[key]].sum())
+        if out and budget < 0:
             break
-        kept.append(group)
-    return kept
-
-
-def _groups(run: Run, step: int) -> list[Group]:
-    rows = run.reader.rollouts([step]).to_pylist()
-    by_group: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for row in rows:
-        by_group.setdefault((row["prompt_id"], row["group_id"]), []).append(row)
-    return [
-        Group(name, _cut(members[0]["prompt"], MAX_PROMPT_CHARS), [_completion(row) for row in members])
-        for (name, _), members in by_group.items()
-    ]
+        members = table.take(rows[key]).to_pylist()
+        prompt = _cut(members[0]["prompt"], MAX_PROMPT_CHARS)
+        out.append(Group(key[0], prompt, [_completion(row) for row in members]))
+    return out
 
 
 def _completion(row: Mapping[str, Any]) -> Completion:

@@ -191,7 +191,7 @@ def conditional_figure(runs: Sequence[Run], analysis: Analysis) -> Figure:
         "conditional",
         "Procedure given the move",
         lead,
-        (rarefied, coverage),
+        (rarefied, coverage) if coverage.curves else (rarefied,),
         (*gram_remarks(runs), remark),
         more=tuple(p for p in more if p.curves),
     )
@@ -265,7 +265,8 @@ def overlap_figure(runs: Sequence[Run], analysis: Analysis) -> Figure:
         f"{run.name}: {100 * p:.1f} % of its kept tokens are planning tokens; by chance, as many of the top would be."
         for run, p in zip([r for r, a in zip(runs, analysis.runs, strict=True) if a.overlap], chance, strict=False)
     ]
-    return Figure("overlap", "Planning against high entropy", lead, (*curves, *steps), tuple(remarks))
+    panels = (*curves, *steps) if any(p.curves for p in (*curves, *steps)) else (steps[0],)
+    return Figure("overlap", "Planning against high entropy", lead, panels, tuple(remarks))
 
 
 def _overlap_panel(runs: Sequence[Run], analysis: Analysis, name: str, title: str) -> Panel:

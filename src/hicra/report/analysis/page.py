@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from hicra.report.rollouts import select
 from hicra.report.runs import Run, read_runs
 
 if TYPE_CHECKING:
-    from hicra.dynamics.result import Analysis, Settings
+    from hicra.dynamics.result import Analysis, RunAnalysis, Settings
     from hicra.report.rollouts import Shown
 
 ORDER = (
@@ -40,6 +41,9 @@ ORDER = (
     "optimisation",
 )
 """Figures in reading order."""
+
+_ALARM = re.compile(r"step \d+: alarm: ")
+"""An engine's note of an alarm: the analysis tells alarms itself."""
 
 
 def analyze_runs(
@@ -91,14 +95,20 @@ def analysis_page(runs: Sequence[Run], analysis: Analysis, *, title: str | None 
     """The HTML text of `write_analysis`."""
     shown = select(runs)
     names = [run.name for run in runs]
+    top = analysis.settings.top_share
+    thresholds = [_thresholds(run, s, top) for run, s in zip(runs, shown, strict=True)]
     extras = Extras(
         eyebrow="analysis of training",
         said=summary(analysis, names),
-        notes=[(name, note) for name, found in zip(names, analysis.runs, strict=True) for note in found.notes],
-        top_share=analysis.settings.top_share,
-        thresholds=[_thresholds(run, s, analysis.settings.top_share) for run, s in zip(runs, shown, strict=True)],
+        notes=[(n, text) for n, a in zip(names, analysis.runs, strict=True) for text in _notes(a)],
+        top_share=top if any(thresholds) else 0.0,
+        thresholds=thresholds,
     )
     return render(runs, all_figures(runs, analysis), title=title, extras=extras, shown=shown)
+
+
+def _notes(found: RunAnalysis) -> list[str]:
+    return [text for text in found.notes if not _ALARM.match(text)]
 
 
 def all_figures(runs: Sequence[Run], analysis: Analysis) -> list[Figure]:
