@@ -199,6 +199,9 @@ def test_a_run_is_filled_in(world, tmp_path) -> None:
     assert first["reward"] == before.metrics()[0]["reward"]
     assert first["perplexity_planning"] == pytest.approx(math.exp(-first["logprob_planning"]))
     assert after.grams == before.grams
+    assert [t for _, t in before.notes() if "hicra score" in t]
+    assert not [t for _, t in after.notes() if "hicra score" in t]
+    assert [t for _, t in after.notes() if "tokenised again" in t]
     assert after.meta["config"]["scored"]["temperature"] == 1.0
     with pytest.raises(ConfigError, match="already"):
         score_run(tmp_path / "out", str(world["folder"] / "model"), tokenizer)

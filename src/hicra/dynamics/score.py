@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from hicra.dynamics.scorer import Scorer, Scores, load_scorer
-from hicra.dynamics.summary import step_metrics, sums_by_kind
+from hicra.dynamics.summary import NO_ENTROPIES, NO_LOGPROBS, step_metrics, sums_by_kind
 from hicra.errors import ConfigError, RunDirError
 from hicra.traces import disk
 from hicra.traces.rundir import RUN, RunReader, RunWriter
@@ -130,6 +130,7 @@ def score_run(
         steps.append(step)
     notes += prompts.notes
     said = {text for _, text in RunReader(target).notes()}
+    said |= {NO_LOGPROBS, NO_ENTROPIES}
     for at, text in [*reader.notes(), *((reader.steps[-1], note) for note in notes)]:
         if text not in said:
             writer.note(at, text)

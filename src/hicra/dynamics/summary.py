@@ -19,6 +19,10 @@ import numpy.typing as npt
 
 from hicra.dynamics.semantic import cluster_counts, entropy_bits
 
+NO_LOGPROBS = "no token log-probs: perplexity by token kind is switched off (hicra score fills them in)"
+NO_ENTROPIES = "no token entropies: entropy by token kind and high-entropy tokens are switched off (hicra score)"
+"""Notes of a run directory that scoring takes back."""
+
 Floats = npt.NDArray[np.floating[Any]]
 Flags = npt.NDArray[np.bool_]
 

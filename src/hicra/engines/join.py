@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hicra.dynamics.summary import occurrences, sums_by_kind
+from hicra.dynamics.summary import NO_ENTROPIES, NO_LOGPROBS, occurrences, sums_by_kind
 from hicra.errors import ConfigError, DataError
 from hicra.grams.gramset import GramSet
 from hicra.labels.labeller import Labeller
@@ -117,11 +117,9 @@ class Join:
         elif not seen["advantage"]:
             out.append("no advantages: they are each reward less its group's mean (the tool may also divide)")
         if not seen["logprobs"]:
-            out.append("no token log-probs: perplexity by token kind is switched off (hicra score fills them in)")
+            out.append(NO_LOGPROBS)
         if not seen["entropies"]:
-            out.append(
-                "no token entropies: entropy by token kind and high-entropy tokens are switched off (hicra score)"
-            )
+            out.append(NO_ENTROPIES)
         if not seen["truncated"]:
             out.append("no word on truncation: its share is switched off, every completion counts as whole")
         if seen["words"]:
