@@ -22,6 +22,7 @@ _HOME = {
     "Labeller": "hicra.labels.labeller",
     "Labels": "hicra.labels.labeller",
     "analyze": "hicra.dynamics.analyze",
+    "mine": "hicra.grams.mine",
 }
 _STATIONS = ("credit", "dynamics", "engines", "evals", "grams", "lab", "labels", "report", "traces")
 
@@ -36,6 +37,7 @@ __all__ = [
     "Labels",
     "__version__",
     "analyze",
+    "mine",
 ]
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from hicra.dynamics.analyze import analyze
     from hicra.errors import HicraError
     from hicra.grams.gramset import Gram, GramSet
+    from hicra.grams.mine import mine
     from hicra.labels.labeller import Labeller, Labels
 
 

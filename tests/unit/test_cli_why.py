@@ -30,7 +30,7 @@ def test_in_out_and_unknown(capsys, mined: Path) -> None:
     assert "other wordings: let me verify" in out
     status, out, _ = run(capsys, "grams", "why", "of the number", "--grams", mined)
     assert out.startswith("out  of the number")
-    assert "50 % are wanted" in out
+    assert "its cluster is in 50 solutions" in out
     status, out, _ = run(capsys, "grams", "why", "let me re-check", "--grams", mined, "--nearest", 1)
     assert out.startswith("not there  let me re-check")
     assert "near: let me check (" in out
@@ -42,7 +42,9 @@ def test_json_is_plain(capsys, mined: Path) -> None:
     told = json.loads(out)
     assert told["verdict"] == "out"
     assert told["numbers"]["problems"] == 50
-    assert told["numbers"]["cluster_problems"] is None
+    assert told["numbers"]["cluster_problems"] == 50
+    status, out, _ = run(capsys, "grams", "why", "number", "--grams", mined, "--json")
+    assert json.loads(out)["numbers"]["cluster_problems"] is None
     assert [near["gram"] for near in told["nearest"]]
 
 

@@ -81,6 +81,7 @@ class Encoder:
             raise ConfigError("the encoder's batch is too small", expected="batch >= 1", got=repr(batch))
         self.name = model if isinstance(model, str) else type(model).__name__
         self.dtype, self.device, self.batch = dtype, device, batch
+        self.by_name = isinstance(model, str)
         self._model = None if isinstance(model, str) else model
         self._cache_root = None if cache is False else Path(cache) if cache else default_cache() / "embeddings"
         self._warned = False

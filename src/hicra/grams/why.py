@@ -74,17 +74,15 @@ def why(
         return Answer(text, "in", reasons, tuple(t for t in others if t != text), inside, (), row)
     near = tuple(_nearest(text, grams, encoder)[:nearest])
     if row is not None and evidence is not None:
-        reason = str(row["reason"] or "nothing is recorded of why it was dropped")
-        return Answer(text, "out", (reason, *_counted(row, evidence)), (), inside, near, row)
+        reasons = (_decided(text, row, evidence), *_counted(row, evidence))
+        return Answer(text, "out", reasons, (), inside, near, row)
     return Answer(text, "unknown", (_why_unknown(text, grams, evidence),), (), inside, near)
 
 
 def _why_in(gram: Gram, grams: GramSet, row: dict[str, Any] | None, evidence: Evidence | None) -> tuple[str, ...]:
     reasons = [f"it is in the set {grams.name!r} and counts {_AT[gram.at]}"]
     if row is not None and evidence is not None:
-        if row["reason"]:
-            reasons.append(str(row["reason"]))
-        reasons += _counted(row, evidence)
+        reasons += [_decided(gram.text, row, evidence), *_counted(row, evidence)]
     else:
         source = grams.provenance.get("source")
         reasons.append(
@@ -102,6 +100,31 @@ def _why_in(gram: Gram, grams: GramSet, row: dict[str, Any] | None, evidence: Ev
     if gram.function is not None:
         reasons.append(f"its function is {gram.function}")
     return tuple(reasons)
+
+
+def _decided(text: str, row: dict[str, Any], evidence: Evidence) -> str:
+    """What the rule that decided says of a candidate."""
+    from hicra.grams.filters import keeps, late_rules, rules, signals
+    from hicra.grams.judge import fingerprint
+    from hicra.grams.profiles import Profile
+
+    if row["reason"]:
+        return str(row["reason"])
+    settings: dict[str, Any] = dict(evidence.facts["profile"])
+    if isinstance(settings["min_problems"], list):
+        settings["min_problems"] = tuple(settings["min_problems"])
+    profile = Profile(**settings)
+    if profile.judged and evidence.facts["judge"] != fingerprint():
+        verdict = f"the rule {row['rule']!r} dropped it" if row["rule"] else "all rules kept it"
+        return f"{verdict} (by a judge that this version of hicra no longer has)"
+    counts = evidence.counts_of(text)
+    i = counts.text.tolist().index(text)
+    measured = {name: values[i] for name, values in signals(counts).items()}
+    measured |= {name: row[name] for name in row if name.startswith("steers")}
+    for rule in (*rules(profile), *late_rules(profile)):
+        if rule.name == row["rule"]:
+            return rule.says(measured)
+    return keeps(measured, profile)
 
 
 def _counted(row: dict[str, Any], evidence: Evidence) -> list[str]:
