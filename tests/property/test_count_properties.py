@@ -140,7 +140,7 @@ def test_bounded_memory_spills_and_changes_nothing(tmp_path, monkeypatch) -> Non
     wanted = count_ngrams(traces, n_max=3, min_problems=3, workers=1)
     monkeypatch.setattr(_encode, "BATCH", 1 << 14)
     monkeypatch.setattr(_encode, "LONGEST_SHARD", 1 << 13)
-    monkeypatch.setattr(_count, "_SMALL", 1 << 8)
+    monkeypatch.setattr(_count, "SMALL", 1 << 8)
     with Corpus.encode(traces, spill_dir=tmp_path, workers=2, memory=1 << 20) as corpus:
         corpus.shelf._memory = 1 << 16
         reading = corpus.shelf.spilled

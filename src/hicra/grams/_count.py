@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     Keys = npt.NDArray[np.int64]
 
 _ENTRY = 24  # bytes of a table's entry
-_LOAD = 0.65
-_SAMPLED = 64  # parts of the key space of which one is counted to learn how many keys there are
-_SMALL = 1 << 20  # keys; fewer need no estimate
+LOAD = 0.65
+SAMPLED = 64  # parts of the key space of which one is counted to learn how many keys there are
+SMALL = 1 << 20  # keys; fewer need no estimate
 _SUMS = _levels.LAST_TEXT  # the columns before it are sums, the others marks
 _FULL = 1 << 30  # places; an int32 sum is safe for so many
 
@@ -175,10 +175,10 @@ class _Counter:
         """
         distinct = self._estimate(n, 2 * alive)
         while True:
-            room = int(distinct * _ENTRY / _LOAD)
+            room = int(distinct * _ENTRY / LOAD)
             rounds = max(1, -(-room // self._tables))
             parts = rounds * self._corpus.workers
-            capacity = int(distinct / parts / _LOAD) + 1024
+            capacity = int(distinct / parts / LOAD) + 1024
             kept: list[Keys] = []
             tops = np.zeros((2, size + 1), np.int64)
             for first in range(0, parts, self._corpus.workers):
@@ -194,12 +194,10 @@ class _Counter:
 
     def _estimate(self, n: int, bound: int) -> int:
         """About how many keys there are, at most `bound`."""
-        if bound <= _SMALL:
+        if bound <= SMALL:
             return bound
-        tables = self._fill(n, range(1), _SAMPLED, int(bound / _SAMPLED / _LOAD * 1.2))
-        return (
-            bound if tables is None else min(bound, int(1.1 * _SAMPLED * np.count_nonzero(tables[0][:, _levels.KEY])))
-        )
+        tables = self._fill(n, range(1), SAMPLED, int(bound / SAMPLED / LOAD * 1.2))
+        return bound if tables is None else min(bound, int(1.1 * SAMPLED * np.count_nonzero(tables[0][:, _levels.KEY])))
 
     def _fill(self, n: int, numbers: range, parts: int, capacity: int) -> list[Integers] | None:
         """Tables of some parts of the key space, or None where one is too small."""

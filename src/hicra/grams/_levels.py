@@ -1,8 +1,8 @@
 """The inner loops of counting, compiled by numba. They work on one shard: some texts as word ids, a 0 after each.
 
 Names: `gram[i]` is the id of the kept n-gram that begins at place i (0: none), `word[i]` the id of the kept word there
-(0: none); both count from 1 and are followed by zeros enough to look ahead. Text d is at the places
-``end[d - 1] ... end[d] - 1``, its problem is ``problem[d]``. Imported on first use only.
+(0: none); both count from 1. Text d is at the places ``end[d - 1] ... end[d] - 1``, its problem is ``problem[d]``.
+Imported on first use only.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from hicra.grams._words import (
 )
 
 # --- columns of what is known of a gram
-TF, DF, PROBLEMS, CLAUSE, SENTENCE, STATEMENTS, ADJACENT, NEAR, AFTER, LAST_TEXT, LAST_PROBLEM, LAST_STATEMENT = range(
-    12
-)
+TF, DF, PROBLEMS, CLAUSE, SENTENCE, STATEMENTS, ADJACENT, NEAR, AFTER = range(9)  # sums
+LAST_TEXT, LAST_PROBLEM, LAST_STATEMENT = range(9, 12)  # marks: number + 1 of where it was seen last
 WIDTH = 16  # int32: one cache line a gram
 
 # --- keys of n-grams: two ids of 31 bits and which of them stands for n - 1 words

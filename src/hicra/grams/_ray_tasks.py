@@ -18,6 +18,7 @@ import numpy as np
 from hicra.errors import DataError
 from hicra.grams import _levels
 from hicra.grams._clusters import cluster_frequency
+from hicra.grams._count import LOAD, SAMPLED, SMALL
 from hicra.grams._encode import BATCH, Hasher, Reader
 from hicra.grams._vocabulary import Vocabulary
 from hicra.grams.corpus import MEMORY, OTHER, Corpus, Groups, Shard, grouping
@@ -162,13 +163,7 @@ def count_part(part: Part, symbols: list[bytes], sent: tuple[list[Integers], Seq
             gram, shard.flags, shard.end, shard.problem, shard.solution, shard.group,
             length, shard.first_text, known, seen, by_group,
         )  # fmt: skip
-    alive = sum(int(np.count_nonzero(gram)) for gram, *_ in placed)
-    table = np.zeros((int(2 * alive / 0.65) + 64, 3), np.int64)
-    used = 0
-    for gram, word, shard in placed:
-        used = _levels.tally(
-            gram, word, shard.flags, shard.end, shard.problem, shard.solution, length, 0, 1, table, used
-        )
+    table = _tally(placed, length)
     table = table[table[:, _levels.KEY] != 0]
     to = (table[:, _levels.KEY].view(np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(33)) % np.uint64(n)
     ids = np.flatnonzero(known[:, : _levels.LAST_TEXT].any(axis=1))
@@ -227,6 +222,30 @@ class Model:
     def vectors(self, texts: list[str]) -> Any:
         """As of `EmbeddingModel`."""
         return self._model.vectors(texts)
+
+
+def _tally(placed: list[tuple[Any, Any, Shard]], n: int) -> Integers:
+    """A table of the (n + 1)-grams with a kept half; a sample of the keys says how large it has to be."""
+
+    def fill(parts: int, capacity: int) -> tuple[Integers, int]:
+        table, used = np.zeros((capacity + 64, 3), np.int64), 0
+        for gram, word, shard in placed:
+            if used >= 0:
+                used = _levels.tally(
+                    gram, word, shard.flags, shard.end, shard.problem, shard.solution, n, 0, parts, table, used
+                )
+        return table, used
+
+    bound = 2 * sum(int(np.count_nonzero(gram)) for gram, *_ in placed)
+    distinct = bound
+    if bound > SMALL:
+        _, used = fill(SAMPLED, int(bound / SAMPLED / LOAD * 1.2))
+        distinct = min(bound, int(1.1 * SAMPLED * used)) if used > 0 else bound
+    while True:
+        table, used = fill(1, int(distinct / LOAD))
+        if used >= 0:
+            return table
+        distinct *= 2
 
 
 def _batches(texts: Any) -> list[tuple[int, int]]:

@@ -50,8 +50,8 @@ class Counts:
         sentence: occurrences that begin a sentence.
         statements: distinct problems whose own statement holds it.
         maths_adjacent: occurrences with maths, a number or an identifier directly before or after, in one sentence.
-        maths_near: occurrences with some within `NEAR` words before or after, in one sentence.
-        maths_after: occurrences with some within `NEAR` words after, sentences not minded.
+        maths_near: occurrences with some before or after, at most 3 words in between, in one sentence (`corpus.NEAR`).
+        maths_after: occurrences with some after, at most 3 words in between, sentences not minded.
         left_top: occurrences after the word that most often comes before it, no break in between. Neighbours are
             the words that are kept themselves.
         right_top: occurrences before the word that most often comes after it, likewise.
