@@ -52,7 +52,7 @@ _UNWRAPPED = {
 }  # fmt: skip
 _TYPED = (
     "sqrt|arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|infinity|infty|theta|alpha|beta|"
-    "gamma|lambda|omega|phi|floor|ceil|cup"
+    "gamma|lambda|omega|phi|floor|ceil|cup|inf"
 )
 
 _COMMAND = re.compile(r"\\([A-Za-z]+)\*?\s*")
@@ -65,6 +65,7 @@ _LABEL = re.compile(
 _ROW = re.compile(r"\\\\(?:\s*\[[\d.]+(?:pt|em|ex|mm)\])?|\\cr(?![A-Za-z])")
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z]{2,})")  # a JSON string escaped once too often
 _CHOOSE = re.compile(r"(?<!\w)\{?\s*(\w+)\s*\\choose\s*(\w+)\s*\}?")
+_REPEATING = re.compile(r"(?<![\d.])(\d*\.\d{0,6}?)(\d{1,6}?)\2{2,9}\s*(?:\.\.\.|\\(?:l|c)?dots)\s*$")
 _GROUPED = re.compile(r"(?<![\d.])\d{1,3}(?:(?:\{,\}|,?\\[,!;: ]\s*|,?\{\\[,!;: ]\}|\{ \})\d{3})+(?!\d)")
 _SPACED = re.compile(r"(?<![\d.])\d{1,3}(?: \d{3})+(?![\d ])")
 _MIXED = re.compile(r"(?<![\d.}\w/*^])(\d+)\s+(\d+)\s*/\s*(\d+)(?![\d.\w^])")
@@ -87,7 +88,9 @@ def clean(latex: str) -> str:
     text = _DEGREE.sub("°", text)
     text = re.sub(r"\^\s*(?:\{\s*('+)\s*\}|('+))", lambda m: m[1] or m[2], text)
     text = re.sub(r"\*\*", "^", text)
-    text = _TYPED_COMMAND.sub(lambda m: "\\" + {"infinity": "infty"}.get(m[1], m[1]) + " ", text)
+    text = re.sub(r"\{\s*([+-])\s*\}", r"\1", text)
+    text = _REPEATING.sub(r"\1\\overline{\2}", text)
+    text = _TYPED_COMMAND.sub(lambda m: "\\" + {"infinity": "infty", "inf": "infty"}.get(m[1], m[1]) + " ", text)
     text = _JOINED.sub(lambda m: OR if (m[1] or m[2]).lower() == "or" else AND, text)
     text = re.sub(r"\\lor(?![A-Za-z])", OR, re.sub(r"\\land(?![A-Za-z])", AND, text))
     text = _MIXED.sub(r"\1\\frac{\2}{\3}", text)
@@ -173,7 +176,7 @@ def _trimmed(text: str) -> str:
     """Without a final full stop and without braces or approximation signs around everything."""
     for _ in range(8):
         before = text
-        text = text.strip().rstrip(";,").rstrip()
+        text = text.strip(" " + ROW).rstrip(";,").rstrip()
         if text.endswith(".") and not text.endswith("..") and not re.search(r"\bp\.m\.$|\ba\.m\.$", text):
             text = text[:-1]
         if text.endswith("." + END) and text.count(".") == 1:

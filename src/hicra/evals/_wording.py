@@ -57,6 +57,7 @@ def is_choice(g: str) -> bool:
 
 def _bare(text: str) -> str:
     r"""A cleaned text without marks of text around its words: ``\text{(B)}`` is ``(B)``."""
+    text = re.sub(rf"^{TEXT}?\s*(?:option|choice)\s+(?={TEXT}?\(?[A-J]\b)", "", text, flags=re.I)
     return re.sub(rf"[{TEXT}{END}]", "", text).replace(r"\ ", " ").strip().strip("{}").strip()
 
 
