@@ -19,7 +19,7 @@ from hicra.errors import ConfigError, RunDirError
 from hicra.traces import RunReader
 from tests.planted import CLUSTERS, GRAMS, World, bent, write
 from tests.run_dirs import make_run
-from tests.rundir_rows import completion_row, new_run
+from tests.rundir_rows import completion_row, new_run, rollout_row
 
 QUICK = Settings(draws=4)
 
@@ -227,11 +227,28 @@ def test_a_run_being_written_can_be_analysed(runs, tmp_path) -> None:
 def test_a_run_without_entropies_says_what_is_missing(tmp_path) -> None:
     run = analyze(make_run(tmp_path / "run", steps=4, entropies=False), settings=QUICK).runs[0]
     assert run.missing["overlap"] == "no rollouts with token entropies were kept"
-    assert run.missing["entropy_planning"] == "the run has no column sum_entropy_planning"
+    assert run.missing["entropy_planning"] == "the run has no token entropies"
     assert "relative_perplexity_execution" in run.missing
     assert "the run has no log-probs" in run.phases.first.says
     assert "conditional_plug_in" in run.series
     assert "planning_share" in run.series
+
+
+def test_a_run_without_rewards_says_nothing_of_success(tmp_path) -> None:
+    writer = new_run(tmp_path / "run")
+    for step in range(1, 5):
+        rows = [{"reward": float("nan")}] * 24
+        writer.write_rows(
+            step,
+            [completion_row(i, **row) for i, row in enumerate(rows)],
+            [rollout_row(i, **row) for i, row in enumerate(rows)],
+        )
+        writer.commit(step, {})
+    run = analyze(tmp_path / "run", settings=QUICK).runs[0]
+    assert {"reward", "no_signal", "pass_at_k"} <= set(run.missing)
+    assert run.flow.all.counts.sum() > 0
+    assert np.isnan(run.flow.success.anywhere).all()
+    assert run.flow.odds == []
 
 
 def test_a_run_of_metrics_alone(tmp_path) -> None:

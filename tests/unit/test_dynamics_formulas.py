@@ -171,11 +171,20 @@ def test_what_a_run_lacks_is_said() -> None:
     nothing = [math.nan] * 5
     series, missing = token_series(two_steps(sum_logprob_planning=nothing, sum_logprob_execution=nothing))
     assert "logprob_planning" not in series
-    assert missing["logprob_planning"] == "the run has no column sum_logprob_planning"
+    assert missing["logprob_planning"] == "the run has no log-probs"
     assert "relative_perplexity_planning" in missing
     assert "entropy" in series
     series, missing = token_series(two_steps(n_planning=[0.0] * 5))
     assert missing["entropy_planning"] == "the run has no planning tokens"
+
+
+def test_groups_without_rewards_say_nothing_of_signal() -> None:
+    series, missing = token_series(two_steps(reward=[1.0, math.nan, 1, 1, 1]))
+    assert math.isnan(series["no_signal"].value[0])
+    assert series["no_signal"].value[1] == 1.0
+    series, missing = token_series(two_steps(reward=[math.nan] * 5))
+    assert missing["reward"] == "the run has no rewards"
+    assert "no_signal" in missing
 
 
 def test_relative_perplexity_starts_at_the_first_known_step() -> None:

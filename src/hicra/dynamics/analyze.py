@@ -209,11 +209,12 @@ _SEMANTIC = ("semantic_cluster_rarefied", "semantic_gram_rarefied", "semantic_gr
 
 def _pass_series(c: Completions, settings: Settings, series: dict[str, Series], missing: dict[str, str]) -> int | None:
     """Pass@k on training prompts, averaged over groups; its k, or None where nothing was sampled twice."""
-    size = np.bincount(c.group)
-    right = np.bincount(c.group, c.columns["reward"] > settings.right_above).astype(np.int64)
+    reward = c.columns["reward"]
+    size = np.bincount(c.group, np.isfinite(reward)).astype(np.int64)
+    right = np.bincount(c.group, reward > settings.right_above).astype(np.int64)
     k = min(settings.pass_k, int(np.median(size)))
     if k < 2:
-        missing["pass_at_k"] = "no prompt was sampled twice in a step"
+        missing["pass_at_k"] = "no prompt was sampled twice in a step, with a reward each time"
         return None
     value = pass_at_k(size, right, k)
     _, first = np.unique(c.group, return_index=True)
@@ -293,14 +294,22 @@ def _flow(run: _Loaded, settings: Settings) -> Flow | None:
     odds = []
     if (c := run.completions) is not None:
         move = c.gram_id if class_of is None else class_of[c.gram_id]
-        odds = move_odds(c.gram_row[move >= 0], move[move >= 0], c.columns["reward"] > settings.right_above, c.group)
+        scored = np.isfinite(c.columns["reward"])
+        kept_moves = (move >= 0) & scored[c.gram_row]
+        number = np.cumsum(scored) - 1
+        odds = move_odds(
+            number[c.gram_row[kept_moves]],
+            move[kept_moves],
+            c.columns["reward"][scored] > settings.right_above,
+            c.group[scored],
+        )
     return Flow(
         level,
         shown,
         counted(lumped),
         counted(lumped.of(lumped.step <= early)),
         counted(lumped.of(lumped.step >= late)),
-        success_by_position(lumped, len(shown), settings.parts),
+        success_by_position(lumped.of(np.concatenate(run.swept.scored)), len(shown), settings.parts),
         odds,
         names,
     )

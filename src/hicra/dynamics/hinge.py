@@ -11,8 +11,9 @@ knots is decided by tests: going from k knots to k + 1 is accepted where
 is larger than in 95 % of series simulated from the fit with k knots and AR(1) noise (Andrews 1993 and Bai and Perron
 1998 for the statistic; the bootstrap gives its distribution, which has no usual table under autocorrelation). rho is
 estimated on the residuals of the larger model and freed of its downward bias, (q + (q + 2) rho) / S for q parameters
-(Kendall 1954, Marriott and Pope 1954). Intervals of knots, slopes and changes are percentiles over series simulated
-from the accepted fit. Series of more than `MAX_POINTS` steps are averaged into as many bins first.
+(Kendall 1954, Marriott and Pope 1954), plus a standard error, since too small a rho makes phases out of noise.
+Intervals of knots, slopes and changes are percentiles over series simulated from the accepted fit. Series of more than
+`MAX_POINTS` steps are averaged into as many bins first.
 """
 
 from __future__ import annotations
@@ -157,7 +158,8 @@ class _Fit:
         n, parameters = len(y), 2 + 2 * k  # a knot costs its place and its slope
         scale = float(e[:-1] @ e[:-1])
         raw = float(e[1:] @ e[:-1]) / scale if scale > 0 else 0.0
-        rho = min(MAX_RHO, max(0.0, raw + (parameters + (parameters + 2) * max(0.0, raw)) / n))
+        freed = max(0.0, raw + (parameters + (parameters + 2) * max(0.0, raw)) / n)
+        rho = min(MAX_RHO, freed + float(np.sqrt(max(0.0, 1 - freed * freed) / n)))
         innovations = e[1:] - rho * e[:-1]
         innovation = float(np.sqrt(innovations @ innovations / max(1, n - 1 - parameters)))
         return cls(fitted, float(rss[0]), rho, innovation, innovation / float(np.sqrt(1 - rho * rho)))

@@ -32,7 +32,7 @@ class Sweep:
         overlaps: of each step that has entropies, by step.
         followings: of each step, and the prompt of each of its occurrences.
         moves: of each step: gram, completion (of the step), position.
-        right, prompt: of each completion, by step.
+        right, scored, prompt: of each completion, by step; without a reward nobody knows whether it is right.
         sums: of each step, sums over the tokens of each gram, in the last place of none: see `sensitivities`.
         pooled: overlap over all tokens of the run.
     """
@@ -42,6 +42,7 @@ class Sweep:
     followings: list[tuple[Following, Ints]] = field(default_factory=list)
     moves: list[tuple[Ints, Ints, Floats]] = field(default_factory=list)
     right: list[Bools] = field(default_factory=list)
+    scored: list[Bools] = field(default_factory=list)
     prompt: list[Ints] = field(default_factory=list)
     sums: list[dict[str, Floats]] = field(default_factory=list)
     pooled: Overlap | None = None
@@ -103,6 +104,7 @@ def sweep(reader: RunReader, settings: Settings, notes: list[str]) -> Sweep:
     for tokens in read_tokens(reader, notes):
         out.steps.append(tokens.step)
         out.right.append(tokens.reward > settings.right_above)
+        out.scored.append(np.isfinite(tokens.reward))
         out.prompt.append(tokens.prompt)
         out.sums.append(_by_gram(tokens))
         out.moves.append(moves_of_tokens(tokens.gram_id, tokens.begin, tokens.offsets))

@@ -53,7 +53,7 @@ def token_series(completions: Completions, *, seed: int = 0) -> tuple[dict[str, 
         columns += [np.where(known, a, 0.0), np.where(known, b, 0.0)]
         places[name] = len(columns) - 2
         if not known.any():
-            missing[name] = f"the run has no column {top}"
+            missing[name] = _LACKING.get(top, f"the run has no column {top}")
         elif not columns[-1].any():
             missing[name] = _NOTHING.get(bottom, "there is nothing to average over")
     steps = completions.steps
@@ -75,7 +75,13 @@ def token_series(completions: Completions, *, seed: int = 0) -> tuple[dict[str, 
 _NOTHING = {
     "n_planning": "the run has no planning tokens",
     "n_execution": "the run has no execution tokens",
-    "groups": "no prompt was sampled twice in a step",
+    "groups": "no prompt was sampled twice in a step, with a reward each time",
+}
+_LACKING = {
+    "reward": "the run has no rewards",
+    "sum_entropy": "the run has no token entropies",
+    **{f"sum_entropy_{k}": "the run has no token entropies" for k in KINDS},
+    **{f"sum_logprob_{k}": "the run has no log-probs" for k in KINDS},
 }
 
 
@@ -98,8 +104,9 @@ def prompt_sums(completions: Completions) -> tuple[Mapping[str, Floats], Ints]:
     """Sums of each prompt of each step, and the index of its step.
 
     Returns:
-        Name -> (M,), with ``n`` (completions), ``n_tokens``, ``sum_entropy``, ``groups`` (of two completions or more)
-        and ``flat_groups`` (those with equal rewards) added to the run's own columns; and (M,) ascending step indices.
+        Name -> (M,): the run's own columns, and ``n`` (completions), ``n_tokens``, ``sum_entropy``, ``groups`` (of two
+        completions or more, all with rewards) and ``flat_groups`` (those whose rewards are equal); and the (M,)
+        indices of steps, ascending.
     """
     c = completions
     values = {
@@ -119,10 +126,13 @@ def prompt_sums(completions: Completions) -> tuple[Mapping[str, Floats], Ints]:
     keys, row = np.unique(key, return_inverse=True)
     out = {name: np.bincount(row, column, len(keys)).astype(np.float64) for name, column in values.items()}
     first_of_group, group = np.unique(c.group, return_index=True, return_inverse=True)[1:]
-    size = np.bincount(group)
+    size, reward = np.bincount(group), c.columns["reward"]
+    scored = np.bincount(group, np.isfinite(reward)) == size
+    known = scored[group]
     low, high = np.full(len(size), np.inf), np.full(len(size), -np.inf)
-    np.minimum.at(low, group, c.columns["reward"])
-    np.maximum.at(high, group, c.columns["reward"])
-    for name, kept in (("groups", size > 1), ("flat_groups", (size > 1) & (low == high))):
+    np.minimum.at(low, group[known], reward[known])
+    np.maximum.at(high, group[known], reward[known])
+    compared = scored & (size > 1)
+    for name, kept in (("groups", compared), ("flat_groups", compared & (low == high))):
         out[name] = np.bincount(row[first_of_group], kept.astype(np.float64), len(keys)).astype(np.float64)
     return out, keys // (int(c.prompt.max(initial=0)) + 1)
