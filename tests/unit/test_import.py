@@ -78,6 +78,7 @@ def test_words_without_a_tokenizer(tmp_path) -> None:
     assert (first["n_planning"], first["n_execution"], first["length"]) == (4, 6, 10)
     assert (first["gram_ids"], first["gram_counts"]) == ([0, 2], [1, 1])
     assert first["sum_logprob_planning"] is None
+    assert first["truncated"] is None
     metrics = reader.metrics()[0]
     assert metrics["reward"] == 0.5
     assert metrics["n_occurrences"] == 4
@@ -87,7 +88,7 @@ def test_words_without_a_tokenizer(tmp_path) -> None:
     assert reader.meta["engine"] == "import"
     assert reader.grams == GRAMS.to_dict()
     told = " ".join(done.notes)
-    for word in ("perplexity", "high-entropy", "truncation", "no tokenizer"):
+    for word in ("perplexity", "high-entropy", "truncated", "no tokenizer"):
         assert word in told
     assert [text for _, text in reader.notes()] == list(done.notes)
 
@@ -216,6 +217,7 @@ def test_step_metrics_by_hand() -> None:
     assert "entropy_execution" not in found
     assert found["semantic_entropy_bits"] == pytest.approx(0.75 * math.log2(4 / 3) + 0.5)
     assert found["semantic_entropy_clusters_bits"] == 0.0
+    assert "truncated" not in step_metrics([row, other | {"truncated": None}], 3)
     assert step_metrics([], 3) == {}
 
 
@@ -224,6 +226,16 @@ def test_labels_are_those_of_the_labeller(tmp_path) -> None:
     spans = Labeller("paper").spans(TEXTS[0])
     row = rollouts(tmp_path / "run")[0]
     assert sum(row["begin"]) == len(spans) > 0
+
+
+def test_a_run_without_rewards_can_be_reported(tmp_path) -> None:
+    pytest.importorskip("jinja2")
+    from hicra.report import write_report
+
+    rows = [{"step": s, "prompt": "q", "completion": t} for s in (1, 2) for t in TEXTS]
+    import_run(write_lines(tmp_path / "a.jsonl", rows), tmp_path / "run", grams=GRAMS)
+    page = write_report([tmp_path / "run"], tmp_path / "report.html").read_text("utf-8")
+    assert "run has no" in page
 
 
 def run_cli(monkeypatch, *words: object) -> int:

@@ -60,8 +60,6 @@ def step_metrics(
     rows: Sequence[Mapping[str, Any]],
     n_grams: int,
     cluster_id: npt.NDArray[np.integer[Any]] | None = None,
-    *,
-    truncated: bool = True,
 ) -> dict[str, float]:
     """Metrics of a step by their names in ``metrics.jsonl``.
 
@@ -69,10 +67,9 @@ def step_metrics(
         rows: its completions: columns of `hicra.traces.schema.COMPLETION_COLUMNS`.
         n_grams: K, size of the gram set.
         cluster_id: (K,) cluster of each gram, -1 for none.
-        truncated: whether it is known which completions were truncated.
 
     Returns:
-        What there are values for; a mean over a kind of tokens that some completion does not know is left out.
+        What there are values for; a mean over something that some completion does not know is left out.
     """
     if not rows:
         return {}
@@ -81,7 +78,7 @@ def step_metrics(
     out: dict[str, float] = {"length": sum(row["length"] for row in rows) / len(rows)}
     if rewards:
         out["reward"] = sum(rewards) / len(rewards)
-    if truncated:
+    if all(row["truncated"] is not None for row in rows):
         out["truncated"] = sum(row["truncated"] for row in rows) / len(rows)
     if total := sum(n.values()):
         out["planning_share"] = n["planning"] / total

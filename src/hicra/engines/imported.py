@@ -98,7 +98,7 @@ def import_run(
                 out, config=config, seeds={}, grams=found.to_dict(), engine=ENGINE, resume_step=after
             )
         writer.write_rows(step.number, rows, rollouts)
-        counted = step_metrics(rows, len(found), found.cluster_id, truncated=join.seen["truncated"])
+        counted = step_metrics(rows, len(found), found.cluster_id)
         writer.commit(step.number, {**step.metrics, **counted})
         steps.append(step.number)
         completions += len(rows)

@@ -86,7 +86,7 @@ class Join:
                 | {
                     "advantage": advantage,
                     "length": len(ids),
-                    "truncated": bool(sample.truncated) if sample.truncated is not None else self._cut_off(sample, ids),
+                    "truncated": self._cut_off(sample, ids) if sample.truncated is None else sample.truncated,
                 }
             )
             if groups[i] in kept:
@@ -121,7 +121,7 @@ class Join:
         if not seen["entropies"]:
             out.append(NO_ENTROPIES)
         if not seen["truncated"]:
-            out.append("no word on truncation: its share is switched off, every completion counts as whole")
+            out.append("which completions were truncated is not known: their share is switched off, or the tool's")
         if seen["words"]:
             out.append("no tokenizer: tokens are words and signs, lengths count these (--tokenizer MODEL mends it)")
         if seen["retokenised"]:
@@ -250,10 +250,10 @@ class Join:
             return str(self._tokenizer.apply_chat_template(sample.prompt, add_generation_prompt=True, tokenize=False))
         return "\n\n".join(f"{m['role']}: {m['content']}" for m in sample.prompt)
 
-    def _cut_off(self, sample: Sampled, ids: list[int]) -> bool:
-        """Whether sampled tokens do not end with a special token, where this is known."""
+    def _cut_off(self, sample: Sampled, ids: list[int]) -> bool | None:
+        """Whether sampled tokens do not end with a special token; None where this is not known."""
         if sample.token_ids is None or self._labeller is None or not ids or (sample.mask and not sample.mask[-1]):
-            return False
+            return None
         vocab = self._labeller.vocab
         self.seen["truncated"] = True
         return not 0 <= ids[-1] < len(vocab) or bool(vocab[ids[-1]])

@@ -75,9 +75,9 @@ def curve(index: int, x: Ints | Floats, estimate: Estimate) -> Curve:
 
 def per_completion(index: int, run: Run, column: str, *metric: str) -> Curve | str:
     """Mean of a completion's column (reward, length, truncated), or the engine's metric of that name."""
-    if run.prompts is None:
-        return logged(index, run, *metric)
     p = run.prompts
+    if p is None or not np.isfinite(p.sums[column]).any():
+        return logged(index, run, *metric)
     return curve(index, p.steps, ratio(p.sums[column], p.sums["n"], p.step_of, p.draws))
 
 

@@ -77,7 +77,7 @@ COMPLETION_COLUMNS = (
     *_KEY_COLUMNS,
     Column("advantage", "float64", False, "group-relative advantage, before hicra"),
     Column("length", "int32", True, "completion tokens, the end token included"),
-    Column("truncated", "bool", True, "ended by the length limit, not by an end token"),
+    Column("truncated", "bool", False, "ended by the length limit, not by an end token; null where nobody knows"),
     Column("n_planning", "int32", True, "planning tokens among those that carry loss"),
     Column("n_execution", "int32", True, "the other tokens that carry loss"),
     Column("sum_logprob_planning", "float64", False, "sum over planning tokens of log p(token), nats"),
