@@ -121,7 +121,9 @@ class Join:
         if not seen["entropies"]:
             out.append(NO_ENTROPIES)
         if not seen["truncated"]:
-            out.append("which completions were truncated is not known: their share is switched off, or the tool's")
+            out.append(
+                "unknown which completions were truncated: their share is the tool's own figure, or switched off"
+            )
         if seen["words"]:
             out.append("no tokenizer: tokens are words and signs, lengths count these (--tokenizer MODEL mends it)")
         if seen["retokenised"]:
