@@ -7,6 +7,7 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from hicra.dynamics.series import Series
 from hicra.errors import ConfigError
 from hicra.report.analysis.curves import curve_of
 from hicra.report.analysis.failures import read_judgements
-from hicra.report.analysis.flow import _transition_change
+from hicra.report.analysis.flow import _change_words, _transition_change
 from hicra.report.analysis.page import ORDER, all_figures, analysis_page, analyze_runs
 from hicra.report.analysis.paper import FIGURES, draw_figure, find_figure
 from hicra.report.analysis.words import compass_words, minus, rho_text, summary
@@ -200,7 +201,30 @@ def test_a_change_of_transitions_needs_enough_of_both() -> None:
     assert found is not None
     assert found[:2] == (0.5, 1.0)
     assert found[2].clear
+    assert found[3] == pytest.approx(math.erfc(0.5 / math.sqrt(0.75 * 0.25 * 2 / 40) / math.sqrt(2)))
     assert _transition_change(Transitions(np.array([[14, 15], [0, 0]])), late, 0, 0) is None
+
+
+def test_chance_alone_changes_no_transition() -> None:
+    """Among a hundred pairs some always leave zero out; they must not be told."""
+    rng, told = np.random.default_rng(0), []
+    for _ in range(20):
+        early, late = (Transitions(rng.multinomial(400, np.full(11, 1 / 11), 11)) for _ in range(2))
+        flow = SimpleNamespace(moves=[f"m{i}" for i in range(10)], early=early, late=late)
+        told += [says for says in _change_words("run", flow, range(10)) if "no clear change, of 121" not in says]  # type: ignore[arg-type]
+    assert len(told) <= 3
+    late.counts[4] = [200, *[20] * 10]
+    changed = SimpleNamespace(moves=flow.moves, early=early, late=late)
+    assert "after “m4” comes “m0”" in _change_words("run", changed, range(10))[0]  # type: ignore[arg-type]
+
+
+def test_grids_of_runs_on_other_grams_show_their_own_moves(dirs: list[Path], tmp_path: Path) -> None:
+    grams = gram_dict()
+    grams["grams"] = [{**g, "cluster": f"other {g['cluster']}"} for g in grams["grams"]]
+    other = make_run(tmp_path / "other", steps=4, grams=grams)
+    known = items({f.key: f for f in all_figures(*analyze_runs([dirs[0], other]))})
+    assert len(known["flow-1-late"].rows) == 7  # the start and six clusters
+    assert all(row[0].startswith(("other ", "(start)")) for row in known["flow-1-late"].rows)
 
 
 def test_bands_of_what_is_never_negative_stay_so() -> None:

@@ -27,6 +27,9 @@ MAX_MOVES = 10
 MAX_GRIDS = 4
 """Runs whose transitions are drawn."""
 
+OTHER = "(other)"
+"""What the analysis calls all moves that it lumps together."""
+
 _ENOUGH = 30
 
 
@@ -39,12 +42,13 @@ def transition_figure(runs: Sequence[Run], analysis: Analysis) -> Figure:
     """What follows what, early and late."""
     pictures: list[Picture] = []
     remarks: list[str] = []
-    order = _most_frequent([found.flow for found in analysis.runs if found.flow])
+    flows = [found.flow for found in analysis.runs if found.flow]
     for i, (run, found) in enumerate(zip(runs, analysis.runs, strict=True)):
         if found.flow is None:
             remarks.append(f"{run.name}: {found.missing.get('flow', 'no moves')}.")
         elif len(pictures) < 2 * MAX_GRIDS:
-            pictures += _grids(i, run, found.flow, order)
+            same = [flow for flow in flows if set(flow.odds_moves) == set(found.flow.odds_moves)]
+            pictures += _grids(i, run, found.flow, _most_frequent(same))
     level = next((r.flow.level for r in analysis.runs if r.flow), "gram")
     lead = (
         f"Which move comes after which. A row is the move before, a column what follows it, numbers are per cent of "
@@ -54,8 +58,9 @@ def transition_figure(runs: Sequence[Run], analysis: Analysis) -> Figure:
         remarks.append(f"The grids of the first {MAX_GRIDS} runs are shown; all are in the JSON.")
     if pictures:
         remarks.append(
-            "Changes are between the first and the last third of the steps. Their intervals take occurrences as "
-            "independent, which occurrences within one prompt are not: they are too narrow."
+            "Changes are between the first and the last third of the steps: the largest of those that hold at 5 % "
+            "among all pairs of the grid (Holm's method). Tests and intervals take occurrences as independent, which "
+            "those within one prompt are not: they see too much."
         )
     return Figure("flow", "Strategy flow", lead, (), tuple(remarks), pictures=tuple(pictures))
 
@@ -84,39 +89,50 @@ def _grids(i: int, run: Run, flow: Flow, order: Sequence[str]) -> list[Picture]:
 
 
 def _most_frequent(flows: Sequence[Flow]) -> list[str]:
-    """The moves that all runs together make most often, so that grids of several runs can be compared."""
+    """The moves that runs on one set together make most often, so that their grids can be compared."""
     occurrences: dict[str, int] = {}
     for flow in flows:
         for name, number in zip(flow.moves, flow.all.counts.sum(axis=1).tolist(), strict=False):
             occurrences[str(name)] = occurrences.get(str(name), 0) + number
-    return sorted([n for n in occurrences if occurrences[n]], key=lambda n: -occurrences[n])[:MAX_MOVES]
+    made = sorted([n for n in occurrences if occurrences[n] and n != OTHER], key=lambda n: -occurrences[n])[:MAX_MOVES]
+    return [*made, *([OTHER] if occurrences.get(OTHER) else [])]
 
 
 def _change_words(run: str, flow: Flow, shown: Sequence[int]) -> list[str]:
-    """The three largest changes from early to late that leave zero out."""
-    found: list[tuple[float, str]] = []
+    """The three largest changes from early to late, of those that hold among all that were looked at."""
+    from hicra.dynamics.intervals import holm
+
+    found: list[tuple[float, float, str]] = []
     names = [*(str(m) for m in flow.moves), "the end"]
     for a in [*shown, len(flow.moves)]:
         for b in [*shown, len(flow.moves)]:
-            if (delta := _transition_change(flow.early, flow.late, a, b)) is None or not delta[2].clear:
+            if (delta := _transition_change(flow.early, flow.late, a, b)) is None:
                 continue
-            before, after, change = delta
+            before, after, change, p = delta
             first = "from the start" if a == len(flow.moves) else f"after “{visible(names[a], 40)}”"
             then = names[b] if b == len(flow.moves) else f"“{visible(names[b], 40)}”"
             text = f"{first} comes {then} in {value_text(before, 'share')} early, {value_text(after, 'share')} late"
-            found.append((abs(change.value), f"{run}: {text} ({interval_text(change, 'share')})."))
-    found.sort(key=lambda f: -f[0])
-    return [text for _, text in found[:3]] or [f"{run}: no clear change of what follows what."]
+            found.append((p, abs(change.value), f"{run}: {text} ({interval_text(change, 'share')})."))
+    adjusted = holm([p for p, _, _ in found]).tolist()
+    clear = [(size, text) for (_, size, text), p in zip(found, adjusted, strict=True) if p < 0.05]
+    clear.sort(key=lambda f: -f[0])
+    return [text for _, text in clear[:3]] or [f"{run}: no clear change, of {len(found)} looked at."]
 
 
-def _transition_change(early: Transitions, late: Transitions, a: int, b: int) -> tuple[float, float, Interval] | None:
-    shares = []
-    for t in (early, late):
-        n = int(t.counts[a].sum())
-        if n < _ENOUGH:
-            return None
-        shares.append(wilson(float(t.counts[a, b]) / n, n))
-    return shares[0].value, shares[1].value, difference(shares[1], shares[0])
+def _transition_change(
+    early: Transitions, late: Transitions, a: int, b: int
+) -> tuple[float, float, Interval, float] | None:
+    """Shares early and late, their difference and its p-value (two shares, pooled); None where a is too rare."""
+    from hicra.dynamics.intervals import two_sided_p
+
+    n = [int(t.counts[a].sum()) for t in (early, late)]
+    if min(n) < _ENOUGH:
+        return None
+    before, after = (wilson(float(t.counts[a, b]) / size, size) for t, size in zip((early, late), n, strict=True))
+    pooled = (early.counts[a, b] + late.counts[a, b]) / sum(n)
+    error = math.sqrt(pooled * (1 - pooled) * (1 / n[0] + 1 / n[1]))
+    p = two_sided_p((after.value - before.value) / error) if error > 0 else 1.0
+    return before.value, after.value, difference(after, before), p
 
 
 # --- success ----------------------------------------------------------------------------------------------------------
@@ -193,7 +209,7 @@ def _positions(runs: Sequence[Run], analysis: Analysis) -> Picture | None:
     for _, flow in flows:
         for m, name in enumerate(flow.moves):
             seen[str(name)] = seen.get(str(name), 0) + int(flow.success.completions[m].sum())
-    names = [n for n in sorted(seen, key=lambda n: -seen[n]) if n != "(other)"][:MAX_MOVES]
+    names = [n for n in sorted(seen, key=lambda n: -seen[n]) if n != OTHER][:MAX_MOVES]
     parts = analysis.settings.parts
     columns = []
     for part in range(parts):
