@@ -68,6 +68,9 @@ def test_planted_phases(found) -> None:
     assert run.phases.first.end == pytest.approx(1 + 0.3 * 39, abs=4)
     assert run.phases.second.seen
     assert 8 <= run.phases.second.begin <= 27
+    assert set(run.phases.alongside) == {"reward", "length", "conditional_rarefied", "nll_execution"}
+    assert run.phases.alongside["reward"].low > 0
+    assert run.phases.alongside["length"].low < 0 < run.phases.alongside["length"].high
     assert run.alarms == []
     gauge = run.series["competence"].value
     assert gauge[:6].max() < 0.4

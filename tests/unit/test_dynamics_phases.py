@@ -171,6 +171,21 @@ def test_a_rise_after_a_fall_says_where_it_stands() -> None:
     assert "from where it began" in found.says
 
 
+def test_what_else_happened_since_the_second_phase_began() -> None:
+    rises = np.interp(X, [1, 30, 60], [2.0, 2.0, 3.0]) + 0.05 * correlated(60, 0.2, 0)
+    others = {
+        "length": series(np.interp(X, [1, 30, 60], [100.0, 100.0, 160.0]) + correlated(60, 0.2, 1)),
+        "flat": series(0.5 + 0.05 * correlated(60, 0.2, 2)),
+        "short": series(np.ones(4)),
+    }
+    found = phases(None, series(rises), others).alongside
+    assert set(found) == {"length", "flat"}
+    assert found["length"].low < 60 < found["length"].high
+    assert found["length"].low > 50
+    assert found["flat"].low < 0 < found["flat"].high
+    assert phases(None, series(np.ones(60)), others).alongside == {}
+
+
 # --- gauge -------------------------------------------------------------------------------------------------------
 
 

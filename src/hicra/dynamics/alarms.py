@@ -1,7 +1,7 @@
 """Alarms: what goes wrong in a run, seen in the metrics of its steps.
 
 With `recent` the median of the last 3 steps, `reference` the median of the first 5, and `noise` a robust standard
-deviation of the metric from differences of successive steps (1.4826 median |d| / sqrt 2):
+deviation of the metric from differences of the last 200 steps (1.4826 median |d| / sqrt 2):
 
     entropy_collapse       recent token entropy < 0.2 reference
     length_blow_up         recent length > 2 x its median 16 to 20 steps earlier (the first 5 steps in a young run), and
@@ -55,6 +55,7 @@ class AlarmLimits:
 
 
 LIMITS = AlarmLimits()
+NOISE_SPAN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +224,7 @@ def _reference(values: Floats, i: int, limits: AlarmLimits) -> float:
 
 
 def _beyond(values: Floats, i: int, change: float, limits: AlarmLimits) -> bool:
-    known = values[: i + 1][np.isfinite(values[: i + 1])]
+    known = values[max(0, i - NOISE_SPAN) : i + 1]
+    known = known[np.isfinite(known)]
     noise = 1.4826 * float(np.median(np.abs(np.diff(known)))) / math.sqrt(2) if len(known) > 1 else 0.0
     return change > limits.noises * noise

@@ -179,6 +179,9 @@ def _run(run: _Loaded, name: str, weights: Floats, settings: Settings) -> RunAna
         nll = Series(logprob.steps, -logprob.value, -logprob.high, -logprob.low, "nats")
         series["competence"] = Series.bare(nll.steps, competence(nll.value), "share")
     semantic = next((series[k] for k in _SEMANTIC if k in series), None)
+    alongside = {name: series[name] for name in _ALONGSIDE if name in series}
+    if nll is not None:
+        alongside["nll_execution"] = nll
     flow = _flow(run, settings)
     if flow is None:
         missing["flow"] = "no rollouts were kept" if not run.swept.steps else "no gram occurs in the kept rollouts"
@@ -192,7 +195,7 @@ def _run(run: _Loaded, name: str, weights: Floats, settings: Settings) -> RunAna
         series=series,
         missing=missing,
         overlap=run.swept.pooled,
-        phases=phases(nll, semantic, seed=settings.seed),
+        phases=phases(nll, semantic, alongside, seed=settings.seed),
         sensitivity=sensitivity,
         flow=flow,
         alarms=find_alarms(_metrics(run.reader, series), settings.limits),
@@ -205,6 +208,9 @@ def _run(run: _Loaded, name: str, weights: Floats, settings: Settings) -> RunAna
 
 _SEMANTIC = ("semantic_cluster_rarefied", "semantic_gram_rarefied", "semantic_gram_plug_in")
 """What the second phase is read from, the first that there is."""
+
+_ALONGSIDE = ("reward", "length", "conditional_rarefied")
+"""Series whose change since the second phase began is told."""
 
 
 def _pass_series(c: Completions, settings: Settings, series: dict[str, Series], missing: dict[str, str]) -> int | None:

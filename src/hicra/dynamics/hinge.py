@@ -86,14 +86,88 @@ def bend(
     Raises:
         DataError: arrays of different lengths, or steps that do not ascend.
     """
+    found = _choose(steps, values, max_knots, level, seed)
+    if found is None:
+        return None
+    x, k = found.x, found.k
+    ends = np.concatenate([[0], found.places, [len(x) - 1]])
+    # changes between the same points in every simulated series: knots wander, and segments with them
+    changes, low, high = found.changes(ends)
+    knots_low, knots_high = np.quantile(x[found.drawn_places], (0.025, 0.975), axis=0)
+    segment, width = np.arange(k + 1), np.diff(x[ends])
+    slopes, slopes_low, slopes_high = (c[segment, segment + 1] / width for c in (changes, low, high))
+    return Bent(
+        steps=x,
+        fitted=found.fit.fitted,
+        knots=x[found.places],
+        knots_low=knots_low,
+        knots_high=knots_high,
+        ends=x[ends],
+        changes=changes,
+        changes_low=low,
+        changes_high=high,
+        slopes=slopes,
+        slopes_low=slopes_low,
+        slopes_high=slopes_high,
+        p_values=np.array(found.p_values),
+        rho=found.fit.rho,
+        sigma=found.fit.sigma,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of a fitted line and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def change_since(steps: npt.ArrayLike, values: npt.ArrayLike, since: float, *, seed: int = 0) -> Change | None:
+    """How far the fitted line of a series has come from a step to the last one; None for too few steps.
+
+    Args:
+        steps, values: as for `bend`.
+        since: training step; the nearest point of the line counts.
+        seed: of the simulations.
+    """
+    found = _choose(steps, values, MAX_KNOTS, LEVEL, seed)
+    if found is None:
+        return None
+    start = int(np.abs(found.x - since).argmin())
+    value, low, high = (float(c[0, 1]) for c in found.changes(np.array([start, len(found.x) - 1])))
+    return Change(value, low, high)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Chosen:
+    """A fit with as many knots as can be seen, and what it looks like on simulated series."""
+
+    x: Floats
+    k: int
+    fit: _Fit
+    places: Ints
+    drawn_places: Ints
+    drawn_lines: Floats
+    p_values: list[float]
+
+    def changes(self, points: Ints) -> tuple[Floats, Floats, Floats]:
+        """(J, J) change of the line from one point to another, and the ends of its interval."""
+        heights, drawn = self.fit.fitted[points], self.drawn_lines[:, points]
+        low, high = np.quantile(drawn[:, None, :] - drawn[:, :, None], (0.025, 0.975), axis=0)
+        return heights[None, :] - heights[:, None], low, high
+
+
+def _choose(steps: npt.ArrayLike, values: npt.ArrayLike, max_knots: int, level: float, seed: int) -> _Chosen | None:
     x, y = np.asarray(steps, np.float64), np.asarray(values, np.float64)
     if x.shape != y.shape or x.ndim != 1 or (np.diff(x) <= 0).any():
         raise DataError("steps and values do not go together", expected="(S,) each, steps ascending", got=str(x.shape))
     x, y = _binned(x[np.isfinite(y)], y[np.isfinite(y)])
     if len(x) < MIN_POINTS:
         return None
-    unit = (x - x[0]) / (x[-1] - x[0])
-    grid, rng = tuple(unit.tolist()), np.random.default_rng([seed, 57])
+    grid = tuple(((x - x[0]) / (x[-1] - x[0])).tolist())
+    rng = np.random.default_rng([seed, 57])
     p_values: list[float] = []
     k = 0
     while k < max_knots and len(_candidates(grid, k + 1)):
@@ -109,36 +183,9 @@ def bend(
             break
         k += 1
     fit = _Fit.of(grid, y, k)
-    again = fit.fitted[:, None] + fit.noise(SIMULATIONS, rng)
     places, _ = _knots(grid, k, y[:, None])
-    ends = np.concatenate([[0], places[0], [len(x) - 1]])
-    drawn_places, drawn_lines = _knots(grid, k, again)
-    # changes between the same points in every simulated series: knots wander, and segments with them
-    heights = drawn_lines[:, ends]
-    drawn_changes = heights[:, None, :] - heights[:, :, None]
-    changes = fit.fitted[ends][None, :] - fit.fitted[ends][:, None]
-    low, high = np.quantile(drawn_changes, (0.025, 0.975), axis=0)
-    knots_low, knots_high = np.quantile(x[drawn_places], (0.025, 0.975), axis=0)
-    segment = np.arange(k + 1)
-    width = np.diff(x[ends])
-    slopes, slopes_low, slopes_high = (c[segment, segment + 1] / width for c in (changes, low, high))
-    return Bent(
-        steps=x,
-        fitted=fit.fitted,
-        knots=x[places[0]],
-        knots_low=knots_low,
-        knots_high=knots_high,
-        ends=x[ends],
-        changes=changes,
-        changes_low=low,
-        changes_high=high,
-        slopes=slopes,
-        slopes_low=slopes_low,
-        slopes_high=slopes_high,
-        p_values=np.array(p_values),
-        rho=fit.rho,
-        sigma=fit.sigma,
-    )
+    drawn_places, drawn_lines = _knots(grid, k, fit.fitted[:, None] + fit.noise(SIMULATIONS, rng))
+    return _Chosen(x, k, fit, places[0], drawn_places, drawn_lines, p_values)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,11 +14,12 @@ The series may show neither: `Phase.seen` is False then and `says` tells why in 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from hicra.dynamics.hinge import MIN_POINTS, Bent, bend
+from hicra.dynamics.hinge import MIN_POINTS, Bent, Change, bend, change_since
 from hicra.dynamics.series import Series
 
 SLOWED = 0.25
@@ -53,30 +54,49 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Phases:
-    """Both phases and the lines they were read from (None where the run has no such series, or too few steps)."""
+    """Both phases.
+
+    Attributes:
+        first, second: as seen, or not.
+        execution, semantic: the lines they were read from; None where the run has no such series, or too few steps.
+        alongside: what other series did from the start of the second phase to the last step; empty without one. The
+            paper's second phase is a rise of semantic entropy *with* reward and length, while conditional entropy and
+            execution stay where they are.
+    """
 
     first: Phase
     second: Phase
     execution: Bent | None
     semantic: Bent | None
+    alongside: Mapping[str, Change]
 
 
-def phases(execution_nll: Series | None, semantic: Series | None, *, seed: int = 0) -> Phases:
+def phases(
+    execution_nll: Series | None,
+    semantic: Series | None,
+    others: Mapping[str, Series] | None = None,
+    *,
+    seed: int = 0,
+) -> Phases:
     """Read both phases off two series.
 
     Args:
         execution_nll: mean negative log-prob of execution tokens, nats (log of their perplexity); None: unknown.
         semantic: semantic entropy in bits, corrected for length (rarefied); None: unknown.
+        others: series for `Phases.alongside`, by name.
         seed: of the simulations behind the intervals.
     """
     nll = None if execution_nll is None else bend(execution_nll.steps, execution_nll.value, seed=seed)
     spread = None if semantic is None else bend(semantic.steps, semantic.value, seed=seed + 1)
-    return Phases(
-        first_phase(nll, _why(execution_nll, "log-probs of execution tokens")),
-        second_phase(spread, _why(semantic, "semantic entropy")),
-        nll,
-        spread,
-    )
+    second = second_phase(spread, _why(semantic, "semantic entropy"))
+    alongside = {}
+    if second.begin is not None:
+        for i, (name, series) in enumerate((others or {}).items()):
+            change = change_since(series.steps, series.value, second.begin, seed=seed + 2 + i)
+            if change is not None:
+                alongside[name] = change
+    first = first_phase(nll, _why(execution_nll, "log-probs of execution tokens"))
+    return Phases(first, second, nll, spread, alongside)
 
 
 def first_phase(line: Bent | None, why_none: str = "") -> Phase:
