@@ -146,7 +146,7 @@ class _Counter:
             for s in shards:
                 shard = self._corpus.shard(s)
                 if slots is None:
-                    gram = self._kept[shard.words]
+                    gram = self._words(shard)
                     alive += int(np.count_nonzero(gram))
                 else:
                     gram = self._grams(s, shard, n - 1).copy()
@@ -225,9 +225,14 @@ class _Counter:
             _levels.harvest(table, self._minimum, tops[0], tops[1], keys)
         return keys[:found], tops
 
+    def _words(self, shard: Shard) -> npt.NDArray[np.int32]:
+        word = self._kept[shard.words]
+        word.flags.writeable = False
+        return word
+
     def _grams(self, s: int, shard: Shard, n: int) -> npt.NDArray[np.int32]:
         if n == 1:
-            return self._kept[shard.words]
+            return self._words(shard)
         gram: npt.NDArray[np.int32] = self._corpus.shelf.get(f"grams-{s}")["gram"]
         return gram
 
@@ -236,7 +241,7 @@ class _Counter:
 
         def load(s: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Shard]:
             shard = self._corpus.shard(s)
-            word = self._kept[shard.words]
+            word = self._words(shard)
             return word if n == 1 else self._grams(s, shard, n), word, shard
 
         with ThreadPoolExecutor(1) as reader:

@@ -42,8 +42,11 @@ class Shelf:
         """Bytes that went to disk so far."""
 
     def put(self, name: str, columns: Arrays) -> None:
-        """Store columns under a name, in place of what it held."""
+        """Store columns under a name, in place of what it held. They become read-only, as those from a file are: what
+        numba compiles for one kind of arrays it would compile anew for the other."""
         size = _size(columns)
+        for column in columns.values():
+            column.flags.writeable = False
         with self._lock:
             self._used -= _size(self._kept.pop(name, {}))
             fits = self._used + size <= self._memory
@@ -54,7 +57,7 @@ class Shelf:
             self.write_parts(name, [columns])
 
     def get(self, name: str) -> Arrays:
-        """What was put last; the arrays may be read-only."""
+        """What was put last, read-only."""
         kept = self._kept.get(name)
         return _read(self.folder / f"{name}.parquet") if kept is None else kept
 
