@@ -43,8 +43,8 @@ class Profile:
     n_max: int = 6
     min_problems: int | float | tuple[int, float] = (4, 0.0001)
     judged: bool = True
-    likely: float = 0.2
-    steers: float = 0.8
+    likely: float = 0.4
+    steers: float = 0.82
     clustering: Clustering = "average"
     distance: float = 0.45
     clusters: int = 100
