@@ -181,6 +181,20 @@ def test_a_log_line_covers_all_steps_since_the_last_and_is_reduced_once(tmp_path
         assert same["loss"] == pytest.approx(sum(step["loss"] for step in part) / 3, abs=1e-6)
 
 
+@ODD_SHARE
+def test_alarms_are_logged_recorded_and_noted_once(tmp_path: Path) -> None:
+    """Nobody is done after one token: every batch is cut off."""
+    made, reader = run(tmp_path, max_steps=3, logging_steps=1, max_completion_length=1)
+    cut = [m["truncated"] >= 0.98 for m in reader.metrics()]
+    assert any(cut)
+    assert [m["alarm/all_truncated"] for m in reader.metrics()] == [float(c) for c in cut]
+    logged = [line["hicra/alarm/all_truncated"] for line in made.state.log_history if "loss" in line]
+    assert logged == [float(c) for c in cut]
+    assert [text for _, text in reader.notes() if text.startswith("alarm:")] == [
+        "alarm: 100% of the step's completions hit the length limit"
+    ]
+
+
 def test_evaluation_has_its_own_metrics_and_leaves_those_of_training_alone(tmp_path: Path) -> None:
     made, reader = run(
         tmp_path,
