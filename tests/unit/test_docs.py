@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -57,6 +58,7 @@ def world(tmp_path_factory) -> dict[str, Any]:
 
     from hicra import GramSet
     from hicra.evals.results import Answer, write_results
+    from hicra.traces import sample_traces
     from tests.run_dirs import make_run
     from tests.tiny_trl import SETTINGS, make_tiny, reward
 
@@ -81,6 +83,8 @@ def world(tmp_path_factory) -> dict[str, Any]:
             answers = [Answer(f"p{i}", s, (i + s) % 5 < step + (arm == "hicra")) for i in range(20) for s in range(2)]
             write_results(folder / "demo" / arm / "evals" / f"step-{step:06d}.parquet", answers)
     (folder / "traces.jsonl").write_text('{"problem": "2 + 2?", "solution": "Wait, let me check. So it is 4."}\n' * 3)
+    rows = [{"problem": t.problem, "solution": t.solution, "correct": t.correct} for t in sample_traces()]
+    (folder / "solutions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     GramSet.from_grams(["let me check"], name="mine").save(folder / "mine.json")
     make_foreign(folder, tokenizer)
     ids = torch.randint(3, 25, (4, 6), generator=torch.Generator().manual_seed(0))
@@ -134,6 +138,7 @@ def make_foreign(folder: Path, tokenizer: Any) -> None:
 @pytest.mark.parametrize("code", blocks("python"))
 def test_python_runs(code: str, world, monkeypatch) -> None:
     monkeypatch.chdir(world["folder"])
+    monkeypatch.setenv("HICRA_CACHE", str(world["folder"] / "cache"))
     exec(compile(code, "<docs>", "exec"), dict(world["names"]))
 
 
@@ -159,6 +164,7 @@ def test_commands_run(command: str, world, monkeypatch) -> None:
         assert done.returncode == 0, done.stderr + done.stdout
         return
     monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setenv("HICRA_CACHE", str(world["folder"] / "cache"))
     with pytest.raises(SystemExit) as stop:
         main()
     assert not stop.value.code
