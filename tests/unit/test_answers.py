@@ -155,9 +155,9 @@ def test_lone_surrogates_and_bytes(workers: Pool) -> None:
 
 
 def test_a_computation_without_end_is_killed_and_costs_no_other_pair() -> None:
-    with Pool(2, Limits(seconds=1)) as killing:
-        pairs = [NEEDS_ALGEBRA, NEVER_ENDS, NEEDS_ALGEBRA, ("2", NEEDS_ALGEBRA[0]), NEVER_ENDS, NEEDS_ALGEBRA]
-        assert killing.verdicts(pairs) == [True, False, True, False, False, True]
+    with Pool(2, Limits(seconds=5)) as killing:
+        pairs = [NEEDS_ALGEBRA, NEVER_ENDS, NEEDS_ALGEBRA, ("2", NEEDS_ALGEBRA[0]), NEEDS_ALGEBRA]
+        assert killing.verdicts(pairs) == [True, False, True, False, True]
 
 
 def test_memory_is_bounded() -> None:

@@ -86,6 +86,8 @@ class _Comparison:
         if letters(a) == letters(g):
             return True
         a_matrix, g_matrix = matrix(a), matrix(g)
+        if g_matrix and not a_matrix and (named := relation(a)) and named.is_equation:
+            a_matrix = matrix(named.sides[-1])
         if a_matrix or g_matrix:
             return self.matrices(a, a_matrix, g, g_matrix)
         if (sets := _sets(a, g)) is not None:
@@ -185,7 +187,7 @@ class _Comparison:
             if len(column) != len(other.elements):
                 return False
             return _all_of(self.shapes(x, y) for x, y in zip(column, other.elements, strict=True))
-        return False if is_readable(g if a_matrix else a) else self.other(a, g)
+        return self.other(a, g) if r"\begin" in (g if a_matrix else a) else False
 
     def relations(self, a: str, a_rel: Relation | None, g: str, g_rel: Relation | None) -> Verdict:
         if a_rel and g_rel:
@@ -225,6 +227,10 @@ class _Comparison:
             verdict = self.shapes(a_rel.sides[-1], g_rel.sides[-1])
             if verdict or (verdict is False and letters(g_name) not in letters(g_rel.sides[-1] + a_rel.sides[-1])):
                 return verdict
+        if len(a_rel.sides) > 2 or len(g_rel.sides) > 2:  # a chain: its first and its last side are what it says
+            if not any(letters(g_name) == letters(side) for side in a_rel.sides[:-1]):
+                return False
+            return self.shapes(a_rel.sides[-1], g_rel.sides[-1])
         if len(a_rel.sides) == 2 and len(g_rel.sides) == 2:
             try:
                 x, y = (read(f"({r.sides[0]})-({r.sides[1]})") for r in (a_rel, g_rel))

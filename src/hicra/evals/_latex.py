@@ -66,7 +66,7 @@ _ROW = re.compile(r"\\\\(?:\s*\[[\d.]+(?:pt|em|ex|mm)\])?|\\cr(?![A-Za-z])")
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z]{2,})")  # a JSON string escaped once too often
 _CHOOSE = re.compile(r"(?<!\w)\{?\s*(\w+)\s*\\choose\s*(\w+)\s*\}?")
 _REPEATING = re.compile(r"(?<![\d.])(\d*\.\d{0,6}?)(\d{1,6}?)\2{2,9}\s*(?:\.\.\.|\\(?:l|c)?dots)\s*$")
-_GROUPED = re.compile(r"(?<![\d.])\d{1,3}(?:(?:\{,\}|,?\\[,!;: ]\s*|,?\{\\[,!;: ]\}|\{ \})\d{3})+(?!\d)")
+_GROUPED = re.compile(r"(?<![\d.])\d{1,3}(?:(?:\{,\}|,\\!\s*|\\[,!;: ]\s*|,?\{\\[,!;: ]\}|\{ \})\d{3})+(?!\d)")
 _SPACED = re.compile(r"(?<![\d.])\d{1,3}(?: \d{3})+(?![\d ])")
 _MIXED = re.compile(r"(?<![\d.}\w/*^])(\d+)\s+(\d+)\s*/\s*(\d+)(?![\d.\w^])")
 

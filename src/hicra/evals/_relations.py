@@ -16,6 +16,8 @@ def conclusion(found: Relation) -> str | None:
     first, last = found.sides[0], found.sides[-1]
     if is_name(last) and not is_name(first):
         return first
+    if last.strip() == "0" and not is_name(first) and re.search(r"(?<![\\A-Za-z])[A-Za-z]", first):
+        return None  # an equation to be solved says no number
     try:
         values = [number_of(e) for e in map(read, found.sides) if not e.symbols]
     except Unreadable:

@@ -23,7 +23,7 @@ RealSet = tuple[Piece, ...]
 EVERYTHING: RealSet = ((-math.inf, True, math.inf, True),)
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!=", "=": "="}
 _ALL = re.compile(rf"^(?:\\mathbb\s*\{{R\}}|{TEXT}?\s*(?:all )?real(?: number)?s?\s*{END}?)$", re.I)
-_NAMED = re.compile(rf"^(?:[A-Za-z]|\\[a-z]+\s*|{TEXT}[A-Za-z ]+{END})\s*\\in(?![A-Za-z])\s*(.+)$", re.S)
+_NAMED = re.compile(rf"^(?:[A-Za-z]|\\[a-z]+\s*|{TEXT}[A-Za-z ]+{END})\s*(\\in(?![A-Za-z])|=)\s*(.+)$", re.S)
 _BUILDER = re.compile(r"^\\\{\s*[A-Za-z]\s*(?:\\in\s*\\mathbb\s*\{R\}\s*)?[|:](.+)\\\}$", re.S)
 _VARIABLE = re.compile(r"^(?:[A-Za-z]|\\[a-z]+)(?:_\{?\w+\}?)?(?:\([A-Za-z]\))?$")
 
@@ -35,8 +35,8 @@ def real_set(text: str) -> tuple[RealSet, bool] | None:
     """
     text = text.strip()
     if match := _NAMED.match(text):
-        found = real_set(match[1])
-        return None if found is None else (found[0], False)
+        found = real_set(match[2])
+        return None if found is None else (found[0], found[1] and match[1] == "=")
     if match := _BUILDER.match(text):
         return real_set(match[1])
     if _ALL.match(text):

@@ -13,7 +13,7 @@ _CHOICE = re.compile(r"^\(?\s*([A-J])\s*[).:]?$")
 _LABELLED = re.compile(r"^(?:\(\s*([A-Ja-j])\s*\)|([A-J])\s*[).:])\s*(.*)$", re.S)
 _MORE_LABELS = re.compile(r"\(\s*[A-Ja-j]\s*\)|\b(?:or|and|not)\b|[" + OR + AND + "]")
 _NOT_A_WORD = re.compile(r"[\d=<>+*/^|\\]")
-_BASE = re.compile(r"^([0-9A-Fa-f]+)\s*_\s*\{?\s*(\d{1,2}|" + TEXT + r"\s*[a-z]+\s*" + END + r")\s*\}?$")
+_BASE = re.compile(r"^(?=[A-Fa-f]*\d)([0-9A-Fa-f]+)\s*_\s*\{?\s*(\d{1,2}|" + TEXT + r"\s*[a-z]+\s*" + END + r")\s*\}?$")
 _EMPTY = {
     "emptyset",
     "empty set",
@@ -82,7 +82,7 @@ def _stripped(words: str) -> str:
 
 
 def numeral(a: str, g: str) -> bool | None:
-    """Verdict on a numeral in a base, ``52_8``: digits and base, or the digits alone (a base is like a unit)."""
+    """Verdict on numerals in a base: ``52_8`` is right as 52 (a base is like a unit), and 42 is right as ``52_8``."""
     sides = [_BASE.match(a), _BASE.match(g)]
     if not any(sides):
         return None
@@ -91,8 +91,16 @@ def numeral(a: str, g: str) -> bool | None:
     )
     if not (re.fullmatch(r"[0-9A-Fa-f]+", a_digits) and re.fullmatch(r"[0-9A-Fa-f]+", g_digits)):
         return False
-    same_digits = a_digits.lstrip("0").lower() == g_digits.lstrip("0").lower()
-    return same_digits and (a_base is None or g_base is None or a_base == g_base)
+    if g_base is None:
+        return _number(a_digits, a_base) == _number(g_digits, "10")
+    return a_digits.lstrip("0").lower() == g_digits.lstrip("0").lower() and a_base in (None, g_base)
+
+
+def _number(digits: str, base: str | None) -> int | None:
+    try:
+        return int(digits, int(base or 10))
+    except ValueError:
+        return None
 
 
 def _base(text: str) -> str:
