@@ -287,7 +287,9 @@ def _judgement(key: str, step: int, judge: str, category: str | None, why: str =
 def test_failures_are_drawn_from_judged_files(dirs: list[Path], tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", steps=4)
     lines = [
-        _judgement(f"{s}.{i}", s, "big", "plan" if i < 3 - s // 2 else "execution") for s in (1, 4) for i in range(4)
+        _judgement(f"{s}.{i}", s, "big-one", "plan" if i < 3 - s // 2 else "execution")
+        for s in (1, 4)
+        for i in range(4)
     ]
     lines += [_judgement("1.0", 1, "small", "plan"), _judgement("1.3", 1, "small", "plan"), "no json\n"]
     path = run / "judgements.jsonl"
@@ -303,9 +305,9 @@ def test_failures_are_drawn_from_judged_files(dirs: list[Path], tmp_path: Path) 
     np.testing.assert_allclose(planning.curves[0].raw + others.curves[0].raw, failed)
     assert "hicra judge" in planning.missing[0]
     words = " ".join(figure.remarks)
-    assert "judged by big, 8 failures: plan 4, execution 4" in words
+    assert "judged by big-one, 8 failures: plan 4, execution 4" in words
     assert "1 lines of judgements.jsonl are no answers" in words
-    assert "big and small agree on 50.0\u00a0% of 2 failures" in words
+    assert "big-one and small agree on 50.0\u00a0% of 2 failures" in words
 
 
 def test_the_last_answer_of_a_judge_counts(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,11 +103,11 @@ def _panel(runs: Sequence[Run], points: Sequence[Sequence[Point]], what: str, ti
     def quantity(i: int, run: Run) -> Curve | str:
         rows = [(p.step, *_values(p, what), p.n) for p in points[i]]
         if not any(math.isfinite(row[1]) for row in rows):
-            return f"{run.name} has no judged failures: hicra judge {run.name}"
+            return f"{run.name} has no judged failures (hicra judge asks a model or a person)"
         x, value, low, high, n = (np.array(column) for column in zip(*rows, strict=True))
         return Curve(i, x.astype(np.int64), value, value, low, high, Estimate(value), n.astype(np.float64))
 
-    return panel(runs, f"failures-{what}", title, "share", quantity, points=True)
+    return replace(panel(runs, f"failures-{what}", title, "share", quantity, points=True), x_name="step judged")
 
 
 def _values(p: Point, what: str) -> tuple[float, float, float]:
@@ -130,7 +131,8 @@ def _agreement_words(run: str, a: Agreement) -> str:
     pair = " and ".join(visible(name, 60) for name in a.judges)
     if not a.n or not math.isfinite(a.kappa):
         return f"{run}: {pair} share {a.n} failures; Cohen's kappa is not defined."
+    kappa, low, high = (f"{v:.2f}".replace("-", "−") for v in (a.kappa, a.low, a.high))
     return (
         f"{run}: {pair} agree on {value_text(a.agreed, 'share')} of {a.n} failures, planning against others; "
-        f"Cohen's kappa {a.kappa:.2f} (95 % interval {a.low:.2f} to {a.high:.2f}).".replace("-", "−")
+        f"Cohen's kappa {kappa} (95 % interval {low} to {high})."
     )

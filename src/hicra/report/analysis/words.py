@@ -151,7 +151,8 @@ def sensitivity_words(name: str, found: Sensitivity) -> str:
     if len(known) == 0:
         return f"{name}: no shape to compare, the curve does not change."
     share = f"{100 * found.fraction:.0f}{NBSP}%"
+    median, worst = (f"{v:.2f}".replace("-", "−") for v in (float(np.median(known)), float(known.min())))
     return (
         f"{name}: with {share} of the grams dropped, {len(found.shape)} times, curves correlate with the full one by "
-        f"{np.median(known):.2f} in the median and {known.min():.2f} in the worst draw.".replace("-", "−")
+        f"{median} in the median and {worst} in the worst draw."
     )

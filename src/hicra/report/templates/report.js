@@ -56,7 +56,7 @@
       const line = document.createElementNS(SVG, "line");
       for (const [k, v] of Object.entries({ x1: x, x2: x, y1: top, y2: bottom })) line.setAttribute(k, v);
       cursor.replaceChildren(line);
-      tip.replaceChildren(el("p", "", el("b", "", panel.xs ? `${panel.xn}: ${number(100 * step)} %` : panel.points ? `after step ${step}` : `step ${step}`)));
+      tip.replaceChildren(el("p", "", el("b", "", panel.xs ? `${panel.xn}: ${number(100 * step)} %` : panel.points && panel.xn === "training step" ? `after step ${step}` : `step ${step}`)));
       for (const c of panel.curves) {
         const j = c.x.indexOf(step);
         if (j < 0) continue;
