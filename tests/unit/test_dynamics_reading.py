@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hicra.dynamics.conditional import fold_token
 from hicra.dynamics.reading import read_completions, read_tokens, step_texts
 from hicra.dynamics.result import Settings
 from hicra.dynamics.sweep import sweep
@@ -75,7 +74,8 @@ def test_tokens(reader) -> None:
     assert found.logprob is not None
     assert found.logprob.tolist() == [-0.5, -1.0, -0.25] * 2 + [-1.0]
     assert found.gram_id.tolist() == [0, 0, -1, 0, 0, -1, -1]
-    assert step_texts(reader, 3, np.array([1, 6])) == [" me", "x"]
+    codes, texts = step_texts(reader, 3, np.array([1, 6, 4]))
+    assert [texts[i] for i in codes] == [" me", "x", " me"]
 
 
 def test_sums_by_gram(reader) -> None:
@@ -87,14 +87,22 @@ def test_sums_by_gram(reader) -> None:
     assert sums["logprob"].tolist() == [[-3.0, 0.0, -1.5]]
 
 
-def test_tokens_without_ids_are_folded_by_text(tmp_path) -> None:
-    """Exports of other tools may mark ids that they do not have; those tokens are then all alike."""
+@pytest.mark.parametrize("ids", [[5, 6, 7, 8], [-1, -1, -1, -1], [5, 6, -1, -1]])
+def test_tokens_are_folded_by_their_text_with_ids_or_without(tmp_path, ids: list[int]) -> None:
     writer = new_run(tmp_path)
-    row = rollout_row(0, token_ids=[-1, -1, -1])
-    writer.write_rows(1, [completion_row(0)], [row])
-    writer.commit(1, {})
-    assert sweep(RunReader(tmp_path), Settings(ngram=1), []).followings[0][0].gram.tolist() == [0]
-    assert fold_token(row["token_text"][2]) == "0"
+    flags = {"planning": [True, True, False, False], "gram_id": [0, 0, -1, -1], "begin": [True, False, False, False]}
+    numbers = {"logprob": None, "advantage": [0.0] * 4, "token_ids": ids, **flags}
+    texts = [["let", " me", " 2", " +"], ["let", " me", " 3", " +"], ["let", " me", " so", " +"]]
+    for step in (1, 2):
+        rows = [rollout_row(i, token_text=t, **numbers) for i, t in enumerate(texts)]
+        if ids[2] > 0:  # one id is one text
+            rows[2] = rollout_row(2, token_text=texts[2], **{**numbers, "token_ids": [5, 6, 9, 8]})
+        writer.write_rows(step, [completion_row(i) for i in range(3)], rows)
+        writer.commit(step, {})
+    found = [f for f, _ in sweep(RunReader(tmp_path), Settings(ngram=2), []).followings]
+    assert [f.gram.tolist() for f in found] == [[0, 0, 0]] * 2
+    for f in found:
+        assert f.ngram[0] == f.ngram[1] != f.ngram[2]  # another number is no other procedure, another word is
 
 
 def test_vocabulary() -> None:

@@ -149,10 +149,15 @@ def read_tokens(reader: RunReader, notes: list[str]) -> Iterator[StepTokens]:
         )
 
 
-def step_texts(reader: RunReader, step: int, places: Ints) -> list[str]:
-    """Text of the tokens at `places` of a step's flat tokens (as `StepTokens` lays them out)."""
+def step_texts(reader: RunReader, step: int, places: Ints) -> tuple[Ints, list[str]]:
+    """Text of the tokens at `places` of a step's flat tokens (as `StepTokens` lays them out).
+
+    Returns:
+        (P,) index into the distinct texts, and those.
+    """
     column = reader.rollouts([step], ["token_text"])["token_text"].combine_chunks()
-    return [str(text) for text in column.flatten().take(places).to_pylist()]
+    found = column.flatten().take(places).dictionary_encode()
+    return found.indices.to_numpy().astype(np.int64), [str(text) for text in found.dictionary.to_pylist()]
 
 
 def _step_table(reader: RunReader, kind: str, step: int, columns: Sequence[str], notes: list[str]) -> Any:

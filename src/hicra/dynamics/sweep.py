@@ -145,29 +145,39 @@ def _by_gram(tokens: StepTokens) -> dict[str, Floats]:
 
 
 class _Folds:
-    """Token id -> folded symbol; texts are read where an id is seen for the first time."""
+    """Token id -> folded symbol; texts are read where an id is seen for the first time, or where there is none."""
 
     def __init__(self, reader: RunReader) -> None:
         self._reader = reader
         self._of_id = np.full(1024, _UNSEEN, np.int32)
+        self._of_text: dict[str, int] = {}
         self._symbols: dict[str, int] = {}
 
     def symbols(self, tokens: StepTokens) -> npt.NDArray[np.int32]:
         ids = tokens.token_id
-        if len(ids) == 0:
-            return np.zeros(0, np.int32)
-        ids = np.maximum(ids, -1) + 1  # exports of other tools mark missing ids by -1
-        if (largest := int(ids.max())) >= len(self._of_id):
+        if (largest := int(ids.max(initial=-1))) >= len(self._of_id):
             grown = np.full(2 * largest + 1, _UNSEEN, np.int32)
             grown[: len(self._of_id)] = self._of_id
             self._of_id = grown
-        out = self._of_id[ids]
-        if (new := np.flatnonzero(out == _UNSEEN)).size:
-            names, first = np.unique(ids[new], return_index=True)
-            texts = step_texts(self._reader, tokens.step, new[first])
-            self._of_id[names] = [self._number(fold_token(text)) for text in texts]
-            out = self._of_id[ids]
+        has_id = ids >= 0
+        out = np.where(has_id, self._of_id[np.where(has_id, ids, 0)], _UNSEEN).astype(np.int32)
+        new = np.flatnonzero(out == _UNSEEN)
+        if len(new) == 0:
+            return out
+        known, anonymous = new[has_id[new]], new[~has_id[new]]
+        names, first = np.unique(ids[known], return_index=True)
+        places = np.concatenate([known[first], anonymous])
+        codes, texts = step_texts(self._reader, tokens.step, places)
+        folded = np.array([self._fold(text) for text in texts], np.int32)[codes]
+        self._of_id[names] = folded[: len(names)]
+        out[known] = self._of_id[ids[known]]
+        out[anonymous] = folded[len(names) :]
         return out
+
+    def _fold(self, text: str) -> int:
+        if text not in self._of_text:
+            self._of_text[text] = self._number(fold_token(text))
+        return self._of_text[text]
 
     def _number(self, fold: str) -> int:
         return self._symbols.setdefault(fold, len(self._symbols)) if fold else _BLANK
