@@ -298,7 +298,7 @@ def grid_picture(
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From step `begin` to step `end`, with the intervals of both ends where they have one."""
+    """From step `begin` to step `end`, with the intervals of both ends where they have one; hatched: a second kind."""
 
     begin: float
     end: float
@@ -308,7 +308,6 @@ class Span:
     end_high: float | None = None
     says: str = ""
     hatched: bool = False
-    open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
