@@ -198,8 +198,10 @@ def _print(made: GramSet, evidence: Evidence, path: Path) -> None:
     funnel = Table(box=None, pad_edge=False, show_header=False)
     funnel.add_column(justify="right")
     funnel.add_column()
-    for step in facts["funnel"]:
-        funnel.add_row(f"{step['left']:,}", Text(visible(step["what"])))
+    first, *rules = facts["funnel"]
+    funnel.add_row(f"{first['left']:,}", Text(visible(first["what"])))
+    for step in rules:
+        funnel.add_row(f"{step['left']:,}", Text(visible(f"left by the rule {step['what']!r}")))
     out.print(funnel)
     out.print()
     clusters = _clusters(made, evidence)

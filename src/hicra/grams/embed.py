@@ -71,7 +71,7 @@ class Encoder:
         dtype: Dtype = "auto",
         device: str = "auto",
         cache: str | Path | Literal[False] | None = None,
-        batch: int = 128,
+        batch: int = 256,
     ) -> None:
         if dtype not in get_args(Dtype):
             raise ConfigError(
