@@ -158,6 +158,7 @@ def test_a_computation_without_end_is_killed_and_costs_no_other_pair() -> None:
     with Pool(2, Limits(seconds=5)) as killing:
         pairs = [NEEDS_ALGEBRA, NEVER_ENDS, NEEDS_ALGEBRA, ("2", NEEDS_ALGEBRA[0]), NEEDS_ALGEBRA]
         assert killing.verdicts(pairs) == [True, False, True, False, True]
+        assert killing.killed == 1
 
 
 def test_memory_is_bounded() -> None:

@@ -23,6 +23,7 @@ import weakref
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from queue import LifoQueue
 from types import TracebackType
 
@@ -76,6 +77,11 @@ class Pool:
         """Verdicts on pairs ``(answer, gold)``, in their order."""
         return [future.result() for future in [self.submit(answer, gold) for answer, gold in pairs]]
 
+    @property
+    def killed(self) -> int:
+        """How many pairs were judged wrong because they went beyond a limit."""
+        return sum(worker.killed for worker in self._workers)
+
     def close(self) -> None:
         """Ends the workers. The pool starts new ones if it is used again."""
         with self._lock:
@@ -118,6 +124,7 @@ class Pool:
 class _Worker:
     limits: Limits
     process: subprocess.Popen[bytes] | None = None
+    killed: int = 0
     rest: bytes = field(default=b"", repr=False)
 
     def verdict(self, answer: str, gold: str) -> bool:
@@ -136,6 +143,7 @@ class _Worker:
                     return False
         answered = self.line(self.limits.seconds * 1.5 + 0.5)  # its own alarm comes first
         if answered is None:
+            self.killed += 1
             self.end()
             return False
         return answered == b"true"
@@ -144,7 +152,13 @@ class _Worker:
         if self.process is not None and self.process.poll() is None:
             return self.process
         self.end()
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
+        here = str(Path(__file__).parents[2])
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONSAFEPATH": "1",  # a file json.py in the working directory is none of a worker's business
+            "PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")])),
+        }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "hicra.evals._worker", str(self.limits.seconds), str(self.limits.megabytes)],
             stdin=subprocess.PIPE,
