@@ -18,10 +18,13 @@ from hicra.dynamics.odds import mantel_haenszel
 from hicra.dynamics.overlap import overlap
 from hicra.dynamics.semantic import entropy_bits, rarefied_entropy_bits
 
+unhurried = settings(deadline=None)  # a busy machine is no error
 counts = st.lists(st.integers(0, 60), min_size=1, max_size=12).filter(sum)
+few = st.lists(st.integers(0, 15), min_size=1, max_size=8).filter(sum)
 finite = st.floats(-5, 5, allow_nan=False)
 
 
+@unhurried
 @given(counts, st.integers(1, 40))
 def test_entropies_are_ordered_and_ignore_names(c: list[int], m: int) -> None:
     plain = entropy_bits(c)
@@ -38,13 +41,15 @@ def test_entropies_are_ordered_and_ignore_names(c: list[int], m: int) -> None:
         assert estimate(mixed) == pytest.approx(estimate(c), abs=1e-12)
 
 
-@given(counts)
+@unhurried
+@given(few)
 def test_rarefied_entropy_rises_with_the_draw(c: list[int]) -> None:
     drawn = [rarefied_entropy_bits(c, m) for m in range(1, sum(c) + 1)]
     assert (np.diff(drawn) >= -1e-9).all()
     assert drawn[-1] == pytest.approx(entropy_bits(c), abs=1e-9)
 
 
+@unhurried
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=60), st.integers(1, 5))
 def test_conditional_entropy_is_below_that_of_what_follows(pairs: list[tuple[int, int]], m: int) -> None:
     gram, after = np.array(pairs).T
@@ -56,6 +61,7 @@ def test_conditional_entropy_is_below_that_of_what_follows(pairs: list[tuple[int
     assert math.isnan(found.rarefied) == (found.coverage == 0)
 
 
+@unhurried
 @given(
     st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=50),
     st.floats(0.01, 1.0),
@@ -76,6 +82,7 @@ def test_overlap(tokens: list[tuple[int, bool]], share: float, random) -> None:
     assert found.top_that_plans[0] + flipped.top_that_plans[0] == pytest.approx(1.0)
 
 
+@unhurried
 @given(st.lists(st.tuples(st.integers(1, 20), st.integers(0, 20)), min_size=1, max_size=20), st.integers(1, 12))
 def test_pass_at_k(pairs: list[tuple[int, int]], k: int) -> None:
     n, c = np.array([(n, min(c, n)) for n, c in pairs]).T
@@ -88,6 +95,7 @@ def test_pass_at_k(pairs: list[tuple[int, int]], k: int) -> None:
             assert math.isnan(more[i]) or more[i] >= found[i] - 1e-12
 
 
+@unhurried
 @given(st.lists(st.tuples(finite, finite), min_size=3, max_size=30))
 def test_rank_correlation_knows_only_ranks(points: list[tuple[float, float]]) -> None:
     x, y = np.array(points).T
@@ -103,6 +111,7 @@ def test_rank_correlation_knows_only_ranks(points: list[tuple[float, float]]) ->
     assert rank_correlation([(ranks(x), y)]).rho == pytest.approx(found.rho)
 
 
+@unhurried
 @given(st.lists(st.lists(st.integers(0, 4), max_size=8), min_size=1, max_size=10))
 def test_transitions_lose_nothing(completions: list[list[int]]) -> None:
     moves = [m for c in completions for m in c]
@@ -113,6 +122,7 @@ def test_transitions_lose_nothing(completions: list[list[int]]) -> None:
     assert found[:, :5].sum(axis=0).tolist() == np.bincount(moves, minlength=5).tolist()
 
 
+@unhurried
 @given(st.lists(st.tuples(*[st.integers(0, 6)] * 4), min_size=1, max_size=12))
 def test_odds_turn_over(tables: list[tuple[int, int, int, int]]) -> None:
     a, b, c, d = np.array(tables).T
@@ -124,7 +134,7 @@ def test_odds_turn_over(tables: list[tuple[int, int, int, int]]) -> None:
         assert found.low <= found.ratio <= found.high
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.one_of(finite, st.just(math.nan)), max_size=50))
 def test_gauge_is_a_share_and_knows_no_units(nll: list[float]) -> None:
     found = competence(nll)
@@ -133,6 +143,7 @@ def test_gauge_is_a_share_and_knows_no_units(nll: list[float]) -> None:
     assert grown == pytest.approx(found, abs=1e-6)
 
 
+@unhurried
 @given(st.text(max_size=30))
 def test_folding_is_idempotent_on_any_text(text: str) -> None:
     folded = fold_token(text)
