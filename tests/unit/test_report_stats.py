@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hicra.dynamics.intervals import jackknife_error, student_t975
 from hicra.report.draw import spread
 from hicra.report.stats import (
     Estimate,
@@ -12,10 +13,8 @@ from hicra.report.stats import (
     band,
     difference,
     draw_prompts,
-    jackknife_error,
     ratio,
     smooth,
-    student_t975,
     welch,
     wilson,
     window_mean,

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hicra.report.stats import Estimate, band, jackknife_error, ratio, smooth, wilson, with_standard_error
+from hicra.dynamics.intervals import jackknife_error
+from hicra.report.stats import Estimate, band, ratio, smooth, wilson, with_standard_error
 
 if TYPE_CHECKING:
     from hicra.report.runs import Prompts, Run

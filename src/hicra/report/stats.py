@@ -1,13 +1,11 @@
-"""Estimates with their noise: bootstrap over prompts, jackknife, Wilson and Newcombe intervals.
+"""Estimates with their noise: bootstrap over prompts, Wilson and Newcombe intervals, Welch's over seeds.
 
     bootstrap       a step's prompts are drawn again with replacement, whole groups at a time (completions of one
                     prompt are not independent); a statistic is a ratio of sums over the drawn prompts
-    jackknife       for entropies, which a bootstrap biases downwards (it repeats grams): leave one prompt out,
-                    se^2 = (n-1)/n * sum (theta_-i - mean theta_-i)^2
-    Wilson (1927)   (p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)
     Newcombe (1998) difference of two shares from their Wilson intervals (hybrid score, method 10)
 
-All intervals are 95 %. They are for a mean over a window of steps, since the noise of single steps hides every trend.
+The jackknife for entropies, Wilson's formula and Student's t are in `hicra.dynamics.intervals`. All intervals are 95 %.
+They are for a mean over a window of steps, since the noise of single steps hides every trend.
 """
 
 from __future__ import annotations
@@ -17,17 +15,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hicra.dynamics import intervals
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-Z = 1.959963984540054
 REPLICATES = 300
-
-_T975 = (12.706, 4.303, 3.182)
-"""97.5 % quantile of Student's t for 1, 2, 3 degrees of freedom."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +89,6 @@ def with_standard_error(value: Floats, error: Floats, rng: np.random.Generator) 
     return Estimate(value, value + error * rng.standard_normal((REPLICATES, len(value))))
 
 
-def jackknife_error(left_out: Floats) -> float:
-    """Standard error from the (n,) leave-one-out values; NaN for one prompt."""
-    n = len(left_out)
-    return float(np.sqrt((n - 1) / n * np.square(left_out - left_out.mean()).sum())) if n > 1 else float("nan")
-
-
 def smooth(values: Floats, width: int) -> Floats:
     """Centred mean over `width` steps (odd; shorter at the ends) along the last axis; NaNs are left out."""
     if width <= 1:
@@ -147,9 +137,7 @@ def wilson(share: float, n: float) -> Interval:
     >>> i = wilson(0.5, 100); round(i.low, 3), round(i.high, 3)
     (0.404, 0.596)
     """
-    centre = (share + Z * Z / (2 * n)) / (1 + Z * Z / n)
-    half = Z * np.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n)) / (1 + Z * Z / n)
-    return Interval(share, max(0.0, float(centre - half)), min(1.0, float(centre + half)))
+    return Interval(share, *intervals.wilson(share * n, n))
 
 
 def difference(after: Interval, before: Interval) -> Interval:
@@ -169,19 +157,5 @@ def welch(after: Floats, before: Floats) -> Interval:
     if a + b == 0:
         return Interval(value, value, value)
     freedom = (a + b) ** 2 / (a * a / (len(after) - 1) + b * b / (len(before) - 1))
-    half = student_t975(freedom) * float(np.sqrt(a + b))
+    half = intervals.student_t975(freedom) * float(np.sqrt(a + b))
     return Interval(value, value - half, value + half)
-
-
-def student_t975(freedom: float) -> float:
-    """97.5 % quantile of Student's t: a table for few degrees of freedom, else Cornish and Fisher's expansion.
-
-    >>> [round(student_t975(n), 2) for n in (1, 4, 10, 1000)]
-    [12.71, 2.77, 2.23, 1.96]
-    """
-    if freedom < 4:
-        return _T975[max(0, int(freedom) - 1)]
-    first = (Z**3 + Z) / 4
-    second = (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96
-    third = (3 * Z**7 + 19 * Z**5 + 17 * Z**3 - 15 * Z) / 384
-    return Z + first / freedom + second / freedom**2 + third / freedom**3

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hicra.dynamics.intervals import Z
 from hicra.report.figures import Panel, panel
 from hicra.report.quantities import Curve, curve
-from hicra.report.stats import Estimate, Z, with_standard_error
+from hicra.report.stats import Estimate, with_standard_error
 
 if TYPE_CHECKING:
     from hicra.dynamics.result import Analysis, RunAnalysis
