@@ -141,6 +141,8 @@ def test_rows_do_not_depend_on_the_batch_and_bfloat16_is_near() -> None:
 def test_a_folder_that_holds_no_model_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot load the encoder"):
         Encoder(str(tmp_path), cache=False).encode(["a"])
+    with pytest.raises(ConfigError, match="there is no folder"):
+        Encoder(str(tmp_path / "none"), cache=False).check()
 
 
 def test_a_missing_package_gives_the_pip_line(monkeypatch) -> None:

