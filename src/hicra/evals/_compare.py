@@ -227,6 +227,8 @@ class _Comparison:
             verdict = self.shapes(a_rel.sides[-1], g_rel.sides[-1])
             if verdict or (verdict is False and letters(g_name) not in letters(g_rel.sides[-1] + a_rel.sides[-1])):
                 return verdict
+        if "y" in (a_name, g_name) and all(re.fullmatch(r"y|[a-zA-Z]\s*\(\s*x\s*\)", n) for n in (a_name, g_name)):
+            return self.shapes(a_rel.sides[-1], g_rel.sides[-1])  # y = 2x is f(x) = 2x
         if len(a_rel.sides) > 2 or len(g_rel.sides) > 2:  # a chain: its first and its last side are what it says
             if not any(letters(g_name) == letters(side) for side in a_rel.sides[:-1]):
                 return False

@@ -52,11 +52,12 @@ _UNWRAPPED = {
 }  # fmt: skip
 _TYPED = (
     "sqrt|arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|infinity|infty|theta|alpha|beta|"
-    "gamma|lambda|omega|phi|floor|ceil|cup|inf"
+    "gamma|lambda|omega|phi|floor|ceil|inf"
 )
 
 _COMMAND = re.compile(r"\\([A-Za-z]+)\*?\s*")
-_TYPED_COMMAND = re.compile(rf"(?<![\\A-Za-z{TEXT}])({_TYPED})(?![A-Za-z])")
+_TYPED_COMMAND = re.compile(rf"{TEXT}[^{END}]*{END}|(?<![\\A-Za-z])({_TYPED})(?![A-Za-z])")
+_NUMBERS_AS_TEXT = re.compile(rf"{TEXT}(?=[^{END}]*\d)((?:[\d\s,.;()+*/=<>-]|\b(?:and|or)\b)*){END}")
 _DEGREE = re.compile(r"\^\s*(?:\{\s*(?:\\circ|°|o)\s*\}|\\circ(?![A-Za-z])|°)")
 _JOINED = re.compile(rf"{TEXT}[\s,;]*(or|and)[\s,;]*{END}|(?<=[\s\d)}}\]])(or|and)(?=[\s\d({{\\\[-])", re.I)
 _LABEL = re.compile(
@@ -90,13 +91,20 @@ def clean(latex: str) -> str:
     text = re.sub(r"\*\*", "^", text)
     text = re.sub(r"\{\s*([+-])\s*\}", r"\1", text)
     text = _REPEATING.sub(r"\1\\overline{\2}", text)
-    text = _TYPED_COMMAND.sub(lambda m: "\\" + {"infinity": "infty", "inf": "infty"}.get(m[1], m[1]) + " ", text)
+    text = re.sub(r"(?<=\d)\s*[xX]\s*(?=10\s*\^)", r"\\times ", text)
+    text = _NUMBERS_AS_TEXT.sub(r" \1 ", text)
+    text = _TYPED_COMMAND.sub(_typed, text)
     text = _JOINED.sub(lambda m: OR if (m[1] or m[2]).lower() == "or" else AND, text)
     text = re.sub(r"\\lor(?![A-Za-z])", OR, re.sub(r"\\land(?![A-Za-z])", AND, text))
     text = _MIXED.sub(r"\1\\frac{\2}{\3}", text)
     text = _LABEL.sub("", text)
     text = re.sub(r"\s+", " ", text).strip()
     return _trimmed(text)
+
+
+def _typed(match: re.Match[str]) -> str:
+    name = match[1]
+    return match[0] if name is None else "\\" + {"infinity": "infty", "inf": "infty"}.get(name, name) + " "
 
 
 def plain(cleaned: str) -> str:

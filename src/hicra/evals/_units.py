@@ -186,7 +186,7 @@ def _split(phrase: str) -> list[tuple[str, int]]:
     """Words of a phrase with their powers: "square feet per second" is [("feet", 2), ("second", -1)]."""
     out: list[tuple[str, int]] = []
     power, sign = 1, 1
-    for token in re.findall(r"/|[A-Za-z]+\.?[A-Za-z]*|\^\s*\{?-?\d\}?|\S", phrase.replace("%", " percent ")):
+    for token in re.findall(r"/|[A-Za-z]+\.?[A-Za-z]*|\^\s*\{?-?\d\}?|\S", re.sub(r"\\(?:cdot|times)", " ", phrase)):
         word = token.rstrip(".")
         if token == "/" or word == "per":
             sign = -1
