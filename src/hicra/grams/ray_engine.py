@@ -245,6 +245,7 @@ class RayEncoder(Encoder):
     def __init__(self, name: str, *, dtype: Any = "float32", actors: int | None = None, batch: int = 128) -> None:
         super().__init__(name, dtype=dtype, cache=False, batch=batch)
         self._actors = actors
+        self._running: list[Any] = []  # they end when nothing holds them any more
 
     def encode(self, texts: Sequence[str], progress: Callable[[int, int], None] | None = None) -> Vectors:
         """See `Encoder.encode`."""
@@ -257,12 +258,8 @@ class RayEncoder(Encoder):
             ray.init(log_to_driver=False)
         unique = sorted(set(texts))
         batches = list(self._batches(unique))
-        has = ray.cluster_resources()
-        gpus = int(has.get("GPU", 0))
-        actors = min(self._actors or gpus or int(has.get("CPU", 1)), len(batches))
-        remote = ray.remote(_function("Model")).options(num_cpus=1, num_gpus=1 if gpus else 0)
-        pool = [remote.remote(self.name, self.dtype) for _ in range(actors)]
-        sent = [pool[i % actors].vectors.remote([unique[k] for k in rows]) for i, rows in enumerate(batches)]
+        models = self._models(ray)
+        sent = [models[i % len(models)].vectors.remote([unique[k] for k in rows]) for i, rows in enumerate(batches)]
         vectors = np.zeros((0, 0), np.float32)
         done = 0
         for rows, found in zip(batches, sent, strict=True):
@@ -275,6 +272,16 @@ class RayEncoder(Encoder):
                 progress(done, len(unique))
         position = {text: i for i, text in enumerate(unique)}
         return vectors[[position[text] for text in texts]]
+
+    def _models(self, ray: ModuleType) -> list[Any]:
+        if not self._running:
+            has = ray.cluster_resources()
+            gpus = int(has.get("GPU", 0))
+            # no CPU is reserved: between two calls the models wait, and tasks must not wait for them
+            model = ray.remote(_function("Model")).options(num_cpus=0, num_gpus=1 if gpus else 0)
+            actors = self._actors or gpus or int(has.get("CPU", 1))
+            self._running = [model.remote(self.name, self.dtype) for _ in range(actors)]
+        return self._running
 
 
 def _function(name: str) -> Any:
