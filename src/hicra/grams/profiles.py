@@ -44,7 +44,7 @@ class Profile:
     min_problems: int | float | tuple[int, float] = (4, 0.0001)
     judged: bool = True
     likely: float = 0.4
-    steers: float = 0.82
+    steers: float = 0.8
     clustering: Clustering = "average"
     distance: float = 0.45
     clusters: int = 100
@@ -75,7 +75,7 @@ PAPER = Profile(
     "paper",
     n_min=3,
     n_max=5,
-    min_problems=(5, 0.0005),
+    min_problems=(5, 0.002),
     judged=False,
     clustering="kmeans",
     top=0.2,
