@@ -24,24 +24,27 @@ fractions = st.fractions(min_value=-10_000, max_value=10_000, max_denominator=40
 
 
 @given(st.one_of(latex, any_text), st.one_of(latex, any_text))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_no_text_raises(answer: str, gold: str) -> None:
     assert same(answer, gold) in (True, False, None)
     assert isinstance(final_answer(answer + gold), str | None)
 
 
 @given(st.one_of(latex, any_text))
+@settings(deadline=None)
 def test_a_text_says_what_it_says(text: str) -> None:
     assert same(text, text) is bool(text.strip())
 
 
 @given(latex)
+@settings(deadline=None)
 def test_cleaning_twice_changes_nothing_that_counts(text: str) -> None:
     assume(clean(text))
     assert same(text, f" {text} ") is True
 
 
 @given(latex, latex)
+@settings(deadline=None)
 def test_the_last_box_is_found(before: str, inside: str) -> None:
     bare = inside.replace(r"\\", "").replace(r"\{", "").replace(r"\}", "")  # without escaped signs
     assume(not set("{}") & set(bare) and not bare.endswith("\\") and "box" not in before + inside)
@@ -63,12 +66,14 @@ def spellings(x: Fraction) -> list[str]:
 
 
 @given(fractions, st.data())
+@settings(deadline=None)
 def test_a_number_is_right_however_it_is_spelled(x: Fraction, data: st.DataObject) -> None:
     answer, gold = (data.draw(st.sampled_from(spellings(x))) for _ in range(2))
     assert same(answer, gold) is True, (answer, gold)
 
 
 @given(fractions, fractions, st.data())
+@settings(deadline=None)
 def test_another_number_is_wrong(x: Fraction, y: Fraction, data: st.DataObject) -> None:
     assume(abs(x - y) > Fraction(3, 1_000_000) * max(abs(x), abs(y)))
     assume(x != 100 * y and y != 100 * x)
@@ -77,6 +82,7 @@ def test_another_number_is_wrong(x: Fraction, y: Fraction, data: st.DataObject) 
 
 
 @given(st.floats(1, 9.99).map(lambda x: round(x, 2)), st.integers(-40, 40), st.floats(1.01, 5))
+@settings(deadline=None)
 def test_small_and_large_numbers_are_compared_relatively(mantissa: float, power: int, factor: float) -> None:
     gold = rf"{mantissa} \times 10^{{{power}}}"
     assert same(f"{mantissa}e{power}", gold) is True
@@ -84,6 +90,7 @@ def test_small_and_large_numbers_are_compared_relatively(mantissa: float, power:
 
 
 @given(st.lists(st.integers(-99, 99), min_size=2, max_size=6, unique=True), st.randoms())
+@settings(deadline=None)
 def test_lists_have_no_order_and_tuples_have(numbers: list[int], rng: object) -> None:
     shuffled = list(numbers)
     rng.shuffle(shuffled)  # type: ignore[attr-defined]
@@ -96,6 +103,7 @@ def test_lists_have_no_order_and_tuples_have(numbers: list[int], rng: object) ->
 
 
 @given(st.integers(-50, 50), st.integers(1, 50), st.booleans(), st.booleans())
+@settings(deadline=None)
 def test_inequalities_are_intervals(low: int, length: int, low_open: bool, high_open: bool) -> None:
     high = low + length
     interval = f"{'(' if low_open else '['}{low}, {high}{')' if high_open else ']'}"
