@@ -196,7 +196,8 @@ class Features:
     def fit(self, seen: Occurrences, take: Any, *, meaning: bool, strength: float = STRENGTH) -> Judge:
         """A judge from the occurrences that `take` (M,) names; `used` is heeded."""
         columns = np.hstack([self.numbers, self.likeness]) if meaning else self.numbers
-        mean, scale = columns.mean(0), columns.std(0) + 1e-9
+        mean, scale = columns.mean(0), columns.std(0)
+        scale = np.where(scale < 1e-3, 1.0, scale)  # the same everywhere: no matter
         dense = (columns - mean) / scale
         chosen = np.flatnonzero(take & seen.used)
         key, inverse = np.unique(seen.gram[chosen] * 3 + seen.place[chosen], return_inverse=True)
