@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hicra.dynamics.compass import pass_at_k, rank_correlation, ranks
@@ -144,6 +144,7 @@ def test_gauge_is_a_share_and_knows_no_units(nll: list[float]) -> None:
 
 
 @unhurried
+@example("A_A:A")
 @given(st.text(max_size=30))
 def test_folding_is_idempotent_on_any_text(text: str) -> None:
     folded = fold_token(text)

@@ -16,6 +16,8 @@ import pytest
 from hicra.cli import main
 from tests.tiny_trl import IGNORED
 
+pytestmark = pytest.mark.xdist_group("docs")  # commands go on from what earlier ones wrote
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)

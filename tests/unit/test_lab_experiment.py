@@ -85,7 +85,9 @@ def test_a_killed_experiment_goes_on(tmp_path: Path) -> None:
     assert start["grpo"] == start["hicra"], "both arms begin with the same model and are judged alike"
 
     before = layout.run("grpo").joinpath("metrics.jsonl").read_bytes()
+    layout.checkpoints("grpo").mkdir()  # as if killed after saving the model
     run_experiment(tmp_path, SETTINGS)  # finished: nothing to do
+    assert not layout.checkpoints("grpo").exists()
     assert layout.run("grpo").joinpath("metrics.jsonl").read_bytes() == before
     with pytest.raises(ConfigError, match="other settings"):
         run_experiment(tmp_path, replace(SETTINGS, seed=1))

@@ -56,7 +56,7 @@ def fold_token(text: str) -> str:
     bare = text.strip()
     if any(ch.isdigit() for ch in bare):
         return "0"
-    return normalise(bare).replace("\n", " ").strip(" \0") or bare
+    return " ".join(normalise(bare).replace("\0", " ").split()) or bare
 
 
 def following(

@@ -123,7 +123,9 @@ def _run_arms(layout: Layout, settings: LabSettings, watcher: Watcher | None) ->
     processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for arm in ARMS:
-            if not layout.finished(arm):
+            if layout.finished(arm):
+                layout.drop_checkpoints(arm)  # killed between saving the model and this
+            else:
                 processes[arm] = _start(layout, arm)
         while True:
             ended = {arm: process.poll() for arm, process in processes.items()}

@@ -75,6 +75,10 @@ class Layout:
         shutil.rmtree(part, ignore_errors=True)
         save_model(model, tokenizer, part)
         part.replace(self.model(arm))
+        self.drop_checkpoints(arm)
+
+    def drop_checkpoints(self, arm: str) -> None:
+        """Remove the trainer's checkpoints of an arm that has ended."""
         shutil.rmtree(self.checkpoints(arm), ignore_errors=True)
 
     def save_settings(self, settings: LabSettings) -> None:
