@@ -125,7 +125,7 @@ class Selection:
 
     def grams(self, numbers: LogOdds, meaning: LogOdds, profile: Profile) -> list[Gram]:
         """What the profile's rules keep."""
-        likely = probability(np.max(numbers, axis=0))
+        likely = filters.likely(self.signals, numbers)
         steers = {f"steers_{k}": probability(v) for k, v in meaning._asdict().items()}
         at, value = filters._best(self.signals, steers, profile)
         kept = (likely >= profile.likely) & (value >= profile.steers)

@@ -182,12 +182,34 @@ def test_positions(inside: float, clause: float, sentence: float, clause_share: 
         "text": np.array(["so"], object),
         "clause": np.array([odds]),
         "sentence": np.array([-20.0]),  # of the clause starts hardly any begins a sentence
+        "begins_clause": np.array([True]),
+        "begins_sentence": np.array([True]),
         "steers_inside": np.array([inside]),
         "steers_clause": np.array([clause]),
         "steers_sentence": np.array([sentence]),
     }
     assert filters.positions(seen, replace(REFINED, steers=0.8)).tolist() == [expected]
     assert filters.positions(seen, PAPER).tolist() == ["any"]
+
+
+@pytest.mark.parametrize(
+    ("begins_clause", "begins_sentence", "expected"),
+    [(True, True, "clause"), (False, True, "sentence"), (False, False, None)],
+)
+def test_a_gram_counts_only_where_it_occurs(begins_clause: bool, begins_sentence: bool, expected: str | None) -> None:
+    seen = {
+        "text": np.array(["so"], object),
+        "clause": np.array([0.0]),
+        "sentence": np.array([-20.0]),
+        "begins_clause": np.array([begins_clause]),
+        "begins_sentence": np.array([begins_sentence]),
+    }
+    steers = {f"steers_{k}": np.array([v]) for k, v in {"inside": 0.1, "clause": 0.9, "sentence": 0.95}.items()}
+    at, value = filters._best(seen, steers, REFINED)
+    assert (at[0] if value[0] >= REFINED.steers else None) == expected
+    odds = judge.LogOdds(*(np.array([x]) for x in (-2.0, 1.0, 2.0)))
+    best = 2.0 if begins_sentence else 1.0 if begins_clause else -2.0
+    assert filters.likely(seen, odds) == pytest.approx(1 / (1 + math.exp(-best)))
 
 
 def test_clusters_by_document_frequency() -> None:

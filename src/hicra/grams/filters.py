@@ -55,10 +55,19 @@ def signals(counts: Counts) -> Signals:
     """The signals of every counted n-gram (`hicra.grams.signals`) and ``likely``: how probable they make steering.
 
     Returns:
-        Arrays (K,) by name; ``likely`` is the greatest over the three places where an occurrence can begin.
+        Arrays (K,) by name; ``likely`` is the greatest over the places where the gram could count: one that never
+        begins a clause is no candidate for clause starts.
     """
     found = measure(counts)
-    found["likely"] = probability(np.max(judges.load("numbers").log_odds(found), axis=0))
+    found["likely"] = likely(found, judges.load("numbers").log_odds(found))
+    return found
+
+
+def likely(seen: Signals, odds: judges.LogOdds) -> npt.NDArray[np.float64]:
+    """The probability (K,) of steering at the best of the places where a gram could count."""
+    clause = np.where(seen["begins_clause"], odds.clause, -np.inf)
+    sentence = np.where(seen["begins_sentence"], odds.sentence, -np.inf)
+    found: npt.NDArray[np.float64] = probability(np.max([odds.inside, clause, sentence], axis=0))
     return found
 
 
@@ -69,7 +78,7 @@ def rules(profile: Profile) -> tuple[Rule, ...]:
         lambda s: (s["n"] >= profile.n_min) & (s["n"] <= profile.n_max),
         lambda row: f"it has {row['n']:.0f} words, the profile takes {profile.n_min} to {profile.n_max}",
     )
-    likely = Rule(
+    from_numbers = Rule(
         "likely",
         lambda s: s["likely"] >= profile.likely,
         lambda row: (
@@ -77,7 +86,7 @@ def rules(profile: Profile) -> tuple[Rule, ...]:
             f"(looked at from {profile.likely:.2f}): {facts(row)}"
         ),
     )
-    return (length, likely) if profile.judged else (length,)
+    return (length, from_numbers) if profile.judged else (length,)
 
 
 def judge(seen: Signals, vectors: npt.NDArray[np.float32], encoder: Encodes, profile: Profile) -> Signals:
@@ -114,8 +123,11 @@ def _best(seen: Signals, steers: Signals, profile: Profile) -> tuple[Any, Any]:
     wide = (np.minimum(inside, at_clause) >= profile.steers) | (
         (inside >= profile.steers) & (anywhere >= profile.steers)
     )
-    at = np.where(wide, "any", np.where(at_clause >= profile.steers, "clause", "sentence")).astype(object)
-    value = np.where(wide, anywhere, np.where(at_clause >= profile.steers, at_clause, sentence))
+    at_clauses = seen["begins_clause"] & (at_clause >= profile.steers)
+    at = np.where(wide, "any", np.where(at_clauses, "clause", "sentence")).astype(object)
+    nowhere = np.minimum(inside, at_clause)  # below the threshold, else it would be wide
+    narrow = np.where(seen["begins_sentence"], sentence, nowhere)
+    value = np.where(wide, anywhere, np.where(at_clauses, at_clause, narrow))
     return at, value
 
 
@@ -128,7 +140,7 @@ def late_rules(profile: Profile) -> tuple[Rule, ...]:
             "steers",
             lambda s: s["steers"] >= profile.steers,
             lambda row: (
-                f"an occurrence steers with a probability of {row['steers']:.2f} at best "
+                f"where it occurs, it steers with a probability of {row['steers']:.2f} at best "
                 f"(kept from {profile.steers:.2f}): {facts(row)}"
             ),
         ),

@@ -43,7 +43,7 @@ class Profile:
     n_max: int = 6
     min_problems: int | float | tuple[int, float] = (4, 0.0001)
     judged: bool = True
-    likely: float = 0.4
+    likely: float = 0.6
     steers: float = 0.8
     clustering: Clustering = "average"
     distance: float = 0.45

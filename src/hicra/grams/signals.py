@@ -7,6 +7,7 @@ Each signal is a share or a log-ratio, so that it means the same in a corpus of 
 - ``evenness``      entropy of its rate over the groups (sources or styles), over log S; 1 where there is one group
 - ``burst``         log of occurrences per solution that has any: content comes in heaps
 - ``clause``, ``sentence``   log-odds that an occurrence begins one
+- ``begins_clause``, ``begins_sentence``   whether any occurrence begins one
 - ``surplus``       log of its rate in solutions over its rate in problem statements: content is in both
 - ``maths_adjacent``, ``maths_near``, ``maths_after``   shares of occurrences beside maths or numbers
 - ``left_top``, ``right_top``   shares of the most frequent neighbour: near 1 for a phrase cut out of a longer one
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 Signals = dict[str, Any]
-"""Signals by name, each an array (K,): float64, but ``text`` (objects) and ``problems`` (int64)."""
+"""Signals by name, each an array (K,): float64, but ``text`` (objects), ``problems`` (int64), ``begins_*`` (bool)."""
 
 RARE_WORD = -16.0
 """Log-frequency taken for a word that is not counted itself."""
@@ -51,6 +52,8 @@ def measure(counts: Counts) -> Signals:
     found["burst"] = np.log(tf / counts.df)
     found["clause"] = _log_odds(counts.clause, tf)
     found["sentence"] = _log_odds(counts.sentence, tf)
+    found["begins_clause"] = counts.clause > 0
+    found["begins_sentence"] = counts.sentence > 0
     in_solutions = (counts.df + 0.5) / (counts.n_solutions + 1)
     in_statements = (counts.statements + 0.5) / (counts.n_statements + 1)
     found["surplus"] = np.log(in_solutions) - np.log(in_statements)
