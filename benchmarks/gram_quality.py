@@ -50,9 +50,12 @@ SWEEP = (0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?", default=Path(__file__).parents[2] / "shared" / "data")
     parser.add_argument("--only", choices=("labels", "folds", "functions", "stability"))
     chosen = parser.parse_args()
+    if not (chosen.data / "gold").is_dir():
+        print(f"{chosen.data} holds no annotated excerpts: nothing to measure")
+        return
     excerpts = read_excerpts(sorted((chosen.data / "gold").glob("planning_spans_*.jsonl")))
     parts = {"labels": labels, "folds": folds, "functions": functions, "stability": stability}
     for name, part in parts.items():
