@@ -2,7 +2,7 @@
 # make demo      labels real traces, trains a tiny model with GRPO and with HICRA, writes demo/report.html
 # make test      everything that CI runs
 # make bench     every benchmark that docs/performance.md quotes
-# make figures   the pictures of the README, from demo/
+# make figures   the pictures of the README, from demo/, and of docs/evaluation.md
 # make lock      writes locked.txt anew from the bounds of pyproject.toml
 PYTHON ?= python3
 BIN := .venv/bin
@@ -40,6 +40,7 @@ bench: install
 
 figures: install
 	$(BIN)/python scripts/make_readme_figures.py $(DEMO)
+	$(BIN)/python scripts/make_coverage_figure.py
 
 lock: pyproject.toml
 	rm -rf .venv-lock
