@@ -33,7 +33,7 @@ types: install
 	$(BIN)/mypy
 
 unit: install
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: install
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

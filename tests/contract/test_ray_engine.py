@@ -21,7 +21,7 @@ ray = pytest.importorskip("ray")
 
 from hicra.grams.ray_engine import RayCorpus  # noqa: E402
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
 
 @pytest.fixture(scope="module")

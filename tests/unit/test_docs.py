@@ -1,4 +1,7 @@
-"""Every command and every piece of Python in the README and the docs runs, or names a target that exists."""
+"""Every command and every piece of Python in the README and the docs runs, or names a target that exists.
+
+Commands go on from what earlier ones wrote: tests of one file must run on one worker (`--dist loadfile`).
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,6 @@ import pytest
 
 from hicra.cli import main
 from tests.tiny_trl import IGNORED
-
-pytestmark = pytest.mark.xdist_group("docs")  # commands go on from what earlier ones wrote
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
