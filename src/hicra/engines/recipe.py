@@ -27,13 +27,12 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hicra.engines.table import checked, types_of
 from hicra.errors import ConfigError, require
 
 if TYPE_CHECKING:
@@ -158,14 +157,14 @@ class Recipe:
 
         from hicra.engines.trl_config import HICRAConfig
 
-        theirs = _types_of(GRPOConfig)
-        ours = {name: kind for name, kind in _types_of(HICRAConfig).items() if name not in theirs}
+        theirs = types_of(GRPOConfig)
+        ours = {name: kind for name, kind in types_of(HICRAConfig).items() if name not in theirs}
         taken = {"output_dir": "output", "model_init_kwargs": "[model] init", "reward_weights": "[reward] weights"}
         for name, instead in taken.items():
             if name in self.trainer:
                 raise ConfigError(f"[trainer] {name} is set elsewhere", mend=f"use {instead}")
-        hicra = _checked(self.hicra, ours, "[hicra]", theirs, "[trainer]")
-        trainer = _checked(self.trainer, theirs, "[trainer]", ours, "[hicra]")
+        hicra = checked(self.hicra, ours, "[hicra]", theirs, "[trainer]")
+        trainer = checked(self.trainer, theirs, "[trainer]", ours, "[hicra]")
         if "grams" in hicra and (found := self.file(hicra["grams"])) is not None:
             hicra["grams"] = str(found)
         weights = {} if self.reward.weights is None else {"reward_weights": list(self.reward.weights)}
@@ -194,7 +193,7 @@ def load_recipe(path: str | Path) -> Recipe:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} cannot be read as TOML", got=str(error)) from error
     known = {"output": str, "model": dict, "data": dict, "reward": dict, "hicra": dict, "trainer": dict}
-    top = _checked(content, known, str(path))
+    top = checked(content, known, str(path))
     for name in ("output", "model", "data"):
         if name not in top:
             raise ConfigError(f"{path} says no {name}", expected=f"{name} = ..." if name == "output" else f"[{name}]")
@@ -223,59 +222,8 @@ def _there(recipe: Recipe, name: str, where: str, expected: str) -> None:
 
 
 def _section(cls: type[Any], table: Mapping[str, Any], where: str) -> Any:
-    values = _checked(table, _types_of(cls), where)
+    values = checked(table, types_of(cls), where)
     for f in fields(cls):
         if f.default is MISSING and f.default_factory is MISSING and f.name not in values:
             raise ConfigError(f"{where} says no {f.name}", expected=f"{f.name} = ...")
     return cls(**values)
-
-
-def _types_of(cls: type[Any]) -> dict[str, Any]:
-    hints = typing.get_type_hints(cls)
-    return {f.name: hints[f.name] for f in fields(cls) if f.init}
-
-
-def _checked(
-    table: Mapping[str, Any],
-    known: Mapping[str, Any],
-    where: str,
-    elsewhere: Mapping[str, Any] | None = None,
-    there: str = "",
-) -> dict[str, Any]:
-    """The table's values, if every key is known and every value of its type."""
-    for key, value in table.items():
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            mend = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(sorted(known))}"
-            if elsewhere is not None and key in elsewhere:
-                mend = f"put it into {there}"
-            raise ConfigError(f"{where} has an unknown key {key!r}", mend=mend)
-        if not _fits(value, known[key]):
-            raise ConfigError(f"{where} {key} is of the wrong type", expected=_name(known[key]), got=repr(value))
-    return {key: _as_float(value, known[key]) for key, value in table.items()}
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a TOML value is of an annotated type; types that TOML has no values of are left to the trainer."""
-    origin = typing.get_origin(kind)
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, part) for part in typing.get_args(kind))
-    if origin in (list, dict) or kind in (list, dict):
-        return isinstance(value, origin or kind) and (
-            origin is not list or all(_fits(item, typing.get_args(kind)[0]) for item in value)
-        )
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if kind in (str, bool):
-        return isinstance(value, kind)
-    return kind is not types.NoneType
-
-
-def _as_float(value: Any, kind: Any) -> Any:
-    return float(value) if kind is float else value
-
-
-def _name(kind: Any) -> str:
-    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
