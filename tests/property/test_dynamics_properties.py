@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -13,7 +14,7 @@ from hicra.dynamics.compass import pass_at_k, rank_correlation, ranks
 from hicra.dynamics.conditional import conditional_entropy, fold_token
 from hicra.dynamics.corrected import chao_shen_bits, miller_madow_bits
 from hicra.dynamics.flow import transitions
-from hicra.dynamics.gauge import competence
+from hicra.dynamics.gauge import Gauge, competence
 from hicra.dynamics.odds import mantel_haenszel
 from hicra.dynamics.overlap import overlap
 from hicra.dynamics.semantic import entropy_bits, rarefied_entropy_bits
@@ -141,6 +142,18 @@ def test_gauge_is_a_share_and_knows_no_units(nll: list[float]) -> None:
     assert ((found >= 0) & (found <= 1)).all()
     grown = competence(np.array(nll) * 4.0)
     assert grown == pytest.approx(found, abs=1e-6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.one_of(finite, st.just(math.nan)), max_size=40), st.integers(0, 40), st.integers(3, 9))
+def test_a_gauge_that_was_saved_goes_on_as_if_it_had_not_been(nll: list[float], at: int, window: int) -> None:
+    gauge = Gauge(window=window)
+    found = []
+    for step, value in enumerate(nll):
+        if step == at:
+            gauge = Gauge.from_state(json.loads(json.dumps(gauge.state())))
+        found.append(gauge.update(value))
+    assert found == competence(nll, window=window).tolist()
 
 
 @unhurried

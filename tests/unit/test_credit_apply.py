@@ -83,6 +83,27 @@ def test_warmup() -> None:
     assert c.advantages(A, labels, step=99)[0, 0].item() == pytest.approx(1.4)
 
 
+def test_competence() -> None:
+    ids, mask = batch()
+    c = credit(alpha=0.4, alpha_schedule="competence", alpha_gate=0.5)
+    labels = c.plan(ids, mask)
+    assert c.max_alpha == 0.4
+    assert c.advantages(A, labels, step=0) is A
+    with pytest.raises(ConfigError, match="a gauge that nobody reads"):
+        c.advantages(A, labels, step=1)
+    c.gauge = 0.5
+    assert c.advantages(A, labels, step=1) is A
+    c.gauge = 0.75
+    assert c.advantages(A, labels, step=2)[0, 0].item() == pytest.approx(1.2)
+    c.gauge = 1.0
+    assert c.advantages(A, labels, step=3)[0, 0].item() == pytest.approx(1.4)
+    other = credit(alpha=0.4, alpha_schedule="competence")
+    other.load_state(c.state())
+    assert other.alpha(4) == 0.4
+    plain = credit(estimator="grpo", alpha_schedule="competence")
+    assert (plain.alpha(9), plain.follows_gauge, plain.state()) == (0.0, False, {})
+
+
 def test_variants_through_the_table() -> None:
     ids, mask = batch()
     for name, success, failure in (("hicra_symmetric", 1.2, -0.6), ("hicra_positive", 1.2, -0.5)):
@@ -320,6 +341,9 @@ def test_config() -> None:
         ({"alpha_schedule": "cosine"}, "unknown alpha_schedule"),
         ({"alpha_schedule": "warmup"}, "without a length"),
         ({"alpha_warmup_steps": 5}, "no effect"),
+        ({"alpha_schedule": "competence", "alpha_warmup_steps": 5}, "no effect with alpha_schedule 'competence'"),
+        ({"alpha_gate": 1.0}, "alpha_gate is out of range"),
+        ({"alpha_gate": math.nan}, "alpha_gate is out of range"),
         ({"alpha_warmup_steps": -1}, "alpha_warmup_steps is out of range"),
         ({"placebo_redraw_every": -1}, "placebo_redraw_every is out of range"),
         ({"entropy_kappa": 1.0}, "entropy_kappa is out of range"),

@@ -9,7 +9,7 @@ import torch
 
 from hicra.credit.entropy import entropy_advantage, entropy_bonus, top_entropy, top_entropy_mask
 from hicra.credit.hicra import hicra, hicra_positive, hicra_symmetric
-from hicra.credit.schedule import constant, warmup
+from hicra.credit.schedule import Moment, competence, constant, warmup
 from hicra.errors import ConfigError, DataError
 
 A = torch.tensor([0.75, -0.25])  # a success, a failure
@@ -104,5 +104,9 @@ def test_entropy_bonus() -> None:
 
 
 def test_schedules() -> None:
-    assert [constant(0.2, s, 0) for s in (0, 100)] == [0.2, 0.2]
-    assert [warmup(0.2, s, 4) for s in (0, 1, 2, 4, 9)] == pytest.approx([0, 0.05, 0.1, 0.2, 0.2])
+    assert [constant(0.2, Moment(s)) for s in (0, 100)] == [0.2, 0.2]
+    assert [warmup(0.2, Moment(s, 4)) for s in (0, 1, 2, 4, 9)] == pytest.approx([0, 0.05, 0.1, 0.2, 0.2])
+    gated = [competence(0.2, Moment(7, gauge=g, gate=0.6)) for g in (0, 0.6, 0.7, 0.8, 1)]
+    assert gated == pytest.approx([0, 0, 0.05, 0.1, 0.2])
+    assert gated[:2] == [0, 0]  # to the bit: GRPO
+    assert competence(0.2, Moment(7, gauge=0.5)) == pytest.approx(0.1)

@@ -26,7 +26,7 @@ from hicra.credit.checks import check_finite, check_same_shape, per_token
 from hicra.credit.config import CreditConfig
 from hicra.credit.containers import Container, pad
 from hicra.credit.controls import placebo_grams, random_mask
-from hicra.credit.schedule import SCHEDULES
+from hicra.credit.schedule import SCHEDULES, Moment
 from hicra.credit.sums import Sums
 from hicra.errors import ConfigError, DataError
 from hicra.grams.gramset import GramSet
@@ -47,6 +47,10 @@ class HicraCredit:
         labeller: in place of `tokenizer` (and of the config's grams): a labeller with a tokenizer.
         control_grams: the placebo set, for the estimator "placebo"; default: drawn from the bundled traces.
 
+    Attributes:
+        gauge: competence in [0, 1], which an engine sets after each step (`hicra.dynamics.gauge.Gauge`) where
+            `follows_gauge`; None until it does.
+
     Raises:
         ConfigError: neither tokenizer nor labeller, or control grams for an estimator that has none.
         DataError: the gram set cannot be loaded.
@@ -66,6 +70,7 @@ class HicraCredit:
                 "credit needs to read tokens", expected="a tokenizer, or a labeller that has one", got="neither"
             )
         self.labeller = labeller if labeller is not None else Labeller(self.config.grams, tokenizer)
+        self.gauge: float | None = None
         self._placebo: Labeller | None = None
         self._drawn_at = 0
         if self.config.row.credits == "placebo":
@@ -127,17 +132,33 @@ class HicraCredit:
         own = pad([inside.new_ones(size) for size in sizes])
         return box.restore(drawn[own])
 
-    # --- what they are worth
-    # -------------------------------------------------------------------------------------------
+    # --- what they are worth -----------------------------------------------------------------------------------------
     @property
     def max_alpha(self) -> float:
         """The largest alpha of the schedule; 0 for estimators that have none."""
         return self.config.max_alpha
 
     def alpha(self, step: int) -> float:
-        """alpha at an optimizer step (from 0); 0 for estimators that have none."""
+        """alpha at an optimizer step (from 0); 0 for estimators that have none.
+
+        Raises:
+            ConfigError: the schedule follows the gauge, and the engine has handed over none by its second step.
+        """
         c = self.config
-        return SCHEDULES[c.alpha_schedule](c.alpha, step, c.alpha_warmup_steps) if c.row.uses_alpha else 0.0
+        if self.follows_gauge and self.gauge is None and step > 0:
+            raise ConfigError(
+                "alpha_schedule 'competence' follows a gauge that nobody reads",
+                expected="credit.gauge set after every step",
+                got=f"none by step {step}",
+                mend="credit.gauge = gauge.update(-mean log-prob of execution tokens), with hicra.dynamics.gauge.Gauge",
+            )
+        at = Moment(step, c.alpha_warmup_steps, self.gauge or 0.0, c.alpha_gate)
+        return SCHEDULES[c.alpha_schedule](c.alpha, at) if c.row.uses_alpha else 0.0
+
+    @property
+    def follows_gauge(self) -> bool:
+        """Whether alpha depends on `gauge`."""
+        return self.config.row.uses_alpha and self.config.alpha_schedule == "competence"
 
     def advantages(
         self, advantages: Any, labels: Labels, entropies: Any = None, *, step: int = 0, mask: Any = None
@@ -202,8 +223,7 @@ class HicraCredit:
         labels = self.plan(token_ids, mask, offsets=offsets, step=step)
         return self.advantages(_spread(advantages, offsets), labels, step=step, mask=mask)
 
-    # --- what the batch says
-    # -------------------------------------------------------------------------------------------
+    # --- what the batch says -----------------------------------------------------------------------------------------
     def observe(
         self,
         labels: Labels,
@@ -246,8 +266,7 @@ class HicraCredit:
             **values,
         )
 
-    # --- the placebo over training
-    # ---------------------------------------------------------------------------------------
+    # --- over training -----------------------------------------------------------------------------------------------
     def redraw_due(self, step: int) -> bool:
         """Whether the placebo should be drawn anew before this optimizer step."""
         every = self.config.placebo_redraw_every
@@ -275,13 +294,15 @@ class HicraCredit:
         return drawn
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint has to keep, as JSON values: the placebo of the moment. Empty for other estimators."""
+        """What a checkpoint has to keep, as JSON values: the placebo and the gauge of the moment, where there are."""
         grams = self.control_grams
-        return {} if grams is None else {"control_grams": grams.to_dict(), "drawn_at": self._drawn_at}
+        state = {} if grams is None else {"control_grams": grams.to_dict(), "drawn_at": self._drawn_at}
+        return state | ({"gauge": self.gauge} if self.follows_gauge else {})
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Back to what `state` gave, when a run resumes."""
-        if self._placebo is not None and state:
+        self.gauge = state.get("gauge", self.gauge)
+        if self._placebo is not None and "control_grams" in state:
             self._set_placebo(GramSet.from_dict(state["control_grams"]))
             self._drawn_at = int(state["drawn_at"])
 

@@ -21,8 +21,9 @@ class CreditConfig:
         estimator: a name of `hicra.credit.ESTIMATORS`.
         alpha: share of |A| added to planning tokens, in [0, 1); 0 observes only: labels and metrics, advantages
             untouched.
-        alpha_schedule: a name of `hicra.credit.schedule.SCHEDULES`: "constant" or "warmup".
+        alpha_schedule: a name of `hicra.credit.schedule.SCHEDULES`: "constant", "warmup" or "competence".
         alpha_warmup_steps: optimizer steps from 0 to alpha with "warmup".
+        alpha_gate: with "competence", alpha is 0 while the competence gauge is at or below it; in [0, 1).
         grams: name or path of the gram set.
         seed: of the placebo and the random control.
         placebo_redraw_every: optimizer steps after which the placebo is drawn anew from recent completions; 0 never
@@ -39,6 +40,7 @@ class CreditConfig:
     alpha: float = 0.2
     alpha_schedule: str = "constant"
     alpha_warmup_steps: int = 0
+    alpha_gate: float = 0.5
     grams: str = "paper"
     seed: int = 0
     placebo_redraw_every: int = 0
@@ -52,6 +54,7 @@ class CreditConfig:
         _known("alpha_schedule", self.alpha_schedule, SCHEDULES)
         check_alpha(self.alpha)
         _within("alpha_warmup_steps", self.alpha_warmup_steps, self.alpha_warmup_steps >= 0, ">= 0")
+        _within("alpha_gate", self.alpha_gate, 0 <= self.alpha_gate < 1, "in [0, 1)")
         _within("placebo_redraw_every", self.placebo_redraw_every, self.placebo_redraw_every >= 0, ">= 0")
         _within("entropy_beta", self.entropy_beta, 0 <= self.entropy_beta < math.inf, ">= 0 and finite")
         _within("entropy_kappa", self.entropy_kappa, self.entropy_kappa > 1, "> 1 (or signs could change)")
@@ -63,9 +66,9 @@ class CreditConfig:
                 expected="alpha_warmup_steps > 0",
                 got="0",
             )
-        if self.alpha_schedule == "constant" and self.alpha_warmup_steps > 0:
+        if self.alpha_schedule != "warmup" and self.alpha_warmup_steps > 0:
             raise ConfigError(
-                "alpha_warmup_steps has no effect with alpha_schedule 'constant'",
+                f"alpha_warmup_steps has no effect with alpha_schedule {self.alpha_schedule!r}",
                 got=f"alpha_warmup_steps = {self.alpha_warmup_steps}",
                 mend="set alpha_schedule to 'warmup', or alpha_warmup_steps to 0",
             )

@@ -46,7 +46,8 @@ class RunningState:
         last_logged: step of the last log line.
         metrics: TRL's running metrics of training (NaN stands as null).
         meter: hicra's running sums of training.
-        credit: state of the credit (the placebo of the moment).
+        credit: state of the credit (the placebo and the gauge of the moment).
+        gauge: state of the competence gauge, None where alpha does not follow it.
     """
 
     at_boundary: bool
@@ -57,6 +58,7 @@ class RunningState:
     metrics: dict[str, list[float]] = field(default_factory=dict)
     meter: list[float] | None = None
     credit: dict[str, Any] = field(default_factory=dict)
+    gauge: dict[str, Any] | None = None
 
     def save(self, checkpoint: Path, rank: int) -> None:
         """Write the state of this process into a checkpoint folder; the file appears whole or not at all."""

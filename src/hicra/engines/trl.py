@@ -30,6 +30,7 @@ from accelerate.utils import gather_object  # type: ignore[import-untyped, unuse
 from trl import GRPOTrainer
 
 from hicra.credit.apply import HicraCredit
+from hicra.dynamics.gauge import Gauge
 from hicra.engines.generation import ROW, Generation
 from hicra.engines.meter import Meter, flat_name
 from hicra.engines.notice import HicraWarning
@@ -88,6 +89,7 @@ class HICRAMixin(ExactResumeMixin):
             function if isinstance(function, torch.nn.Module) else checked(function, name, lambda: self._hicra_step)
             for function, name in zip(functions, self.reward_func_names, strict=True)
         ]
+        self._hicra_gauge = None
         self._hicra_text = TokenText(self._tokenizer, self.credit.labeller.vocab)
         self._hicra_meters = {mode: Meter(self.credit.grams) for mode in ("train", "eval")}
         self._hicra_scored: dict[str, Any] = {}  # of the batch that is being scored
@@ -265,11 +267,18 @@ class HICRAMixin(ExactResumeMixin):
     def _commit_step(self, grad_norm: Any, learning_rate: float | None) -> None:
         """Write and commit the optimizer step that has just been made."""
         writer, step = self.run_writer, int(self.state.global_step)
-        if writer is None or step == self._hicra_committed:  # at the end of an epoch the caller is called once more
-            return
+        if step == self._hicra_committed or (writer is None and self._hicra_gauge is None):
+            return  # at the end of an epoch the caller is called once more
         self._hicra_committed = step
         meter = self._hicra_meters["train"]
         meter.reduce(self.accelerator)
+        metrics = meter.step(self._metrics["train"])
+        if self._hicra_gauge is not None:  # reduced sums are the same on every rank, so the gauge is
+            self.credit.gauge = self._hicra_gauge.update(-metrics.get("logprob_execution", math.nan))
+            metrics["competence"] = self.credit.gauge
+            self._metrics["train"]["hicra/competence"].append(self.credit.gauge)
+        if writer is None:
+            return
         complete, self._hicra_complete = self._hicra_complete, []
         rank, group_size = self.args.process_index, self.num_generations
         groups_each = len(complete[0]) * self.args.world_size // group_size if complete else 0
@@ -290,6 +299,8 @@ class HICRAMixin(ExactResumeMixin):
 
     def _begin_run(self, resume_step: int | None) -> None:
         self._hicra_committed, self._hicra_complete = resume_step, []
+        if self.credit.follows_gauge:
+            self._hicra_gauge, self.credit.gauge = Gauge(), 0.0
         if not self.args.record:
             return
         config = {"trainer": self.args.to_dict(), "credit": asdict(self.credit.config), **self.run_notes}

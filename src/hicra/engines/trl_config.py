@@ -38,8 +38,9 @@ class HICRAConfig(GRPOConfig):  # type: ignore[misc]
         alpha: share of |A| that planning tokens get on top, in [0, 1); 0 is GRPO.
         grams: name or path of the gram set.
         estimator: how credit is shaped, a name in `hicra.credit.ESTIMATORS`.
-        alpha_schedule: "constant" or "warmup" (linear, from 0).
+        alpha_schedule: "constant", "warmup" (linear, from 0) or "competence" (docs/competence.md).
         alpha_warmup_steps: optimizer steps of the warm-up.
+        alpha_gate: where competence begins to count.
         placebo_redraw_every, entropy_beta, entropy_kappa, entropy_share, entropy_bonus: of the controls, see
             `hicra.credit.CreditConfig`. "entropy_bonus" and "top_entropy" are TRL's own options and set these.
         observe: change nothing (alpha 0) and measure everything: for any GRPO run.
@@ -63,8 +64,9 @@ class HICRAConfig(GRPOConfig):  # type: ignore[misc]
     alpha: float = _option(0.2, "Share of |A| that planning tokens get on top, in [0, 1). 0 is GRPO.")
     grams: str = _option("paper", "Name or path of the set of Strategic Grams.")
     estimator: str = _option("hicra", "How credit is shaped: a name in hicra.credit.ESTIMATORS.")
-    alpha_schedule: str = _option("constant", "How alpha goes over optimizer steps: constant or warmup.")
+    alpha_schedule: str = _option("constant", "How alpha goes over optimizer steps: constant, warmup or competence.")
     alpha_warmup_steps: int = _option(0, "Optimizer steps over which alpha rises from 0.")
+    alpha_gate: float = _option(0.5, "With competence: alpha is 0 while the gauge is at or below it.")
     placebo_redraw_every: int = _option(0, "Optimizer steps after which the placebo is drawn anew; 0: never.")
     entropy_beta: float = _option(0.4, "Of the estimator entropy_advantage: weight of the entropy.")
     entropy_kappa: float = _option(2.0, "Of the estimator entropy_advantage: the change is at most |A| / kappa.")

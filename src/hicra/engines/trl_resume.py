@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
+from hicra.dynamics.gauge import Gauge
 from hicra.engines.notice import HicraWarning
 from hicra.engines.resume import RunningState, checkpoint_step, epochs_done, find_checkpoint
 from hicra.errors import ConfigError
@@ -30,6 +31,7 @@ class ExactResumeMixin:
     """
 
     credit: HicraCredit
+    _hicra_gauge: Gauge | None
     _hicra_meters: dict[str, Meter]
     _hicra_number: int
 
@@ -120,6 +122,7 @@ class ExactResumeMixin:
             metrics={name: list(map(float, values)) for name, values in self._metrics["train"].items()},
             meter=meter.state(),
             credit=self.credit.state(),
+            gauge=None if self._hicra_gauge is None else self._hicra_gauge.state(),
         )
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
         state.save(folder, self.args.process_index)
@@ -137,6 +140,8 @@ class ExactResumeMixin:
         metrics.update({name: list(values) for name, values in state.metrics.items()})
         self._hicra_meters["train"].restore(state.meter, metrics)
         self.credit.load_state(state.credit)
+        if self._hicra_gauge is not None and state.gauge is not None:
+            self._hicra_gauge = Gauge.from_state(state.gauge)
 
     @property
     def _hicra_span(self) -> int:
