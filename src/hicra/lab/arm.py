@@ -93,6 +93,7 @@ def trainer_config(layout: Layout, settings: LabSettings, arm: str) -> Any:
         run_dir=str(layout.run(arm)),
         grams=str(layout.grams),
         alpha=0.0 if arm == "grpo" else training.alpha,
+        alpha_schedule="constant" if arm == "grpo" else training.alpha_schedule,
         observe=arm == "grpo",
         rollouts_per_step=4 * training.group_size,
         max_steps=training.steps,

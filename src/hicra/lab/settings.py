@@ -32,6 +32,7 @@ class Training:
         overlong_price: by how much it has fallen for a completion that was cut.
         learning_rate: constant.
         alpha: of the HICRA arm.
+        alpha_schedule: of the HICRA arm: "constant", or "competence" (`hicra.credit.schedule`).
         eval_every: steps between evaluations; there is one before the first step and one after the last.
         eval_samples: completions of each held-out problem in an evaluation; twice as many in the first and the last.
         eval_problems: at most so many held-out problems.
@@ -46,6 +47,7 @@ class Training:
     overlong_price: float = 0.5
     learning_rate: float = 3e-4
     alpha: float = 0.2
+    alpha_schedule: str = "constant"
     eval_every: int = 12
     eval_samples: int = 2
     eval_problems: int = 400
