@@ -18,6 +18,7 @@ from transformers import Trainer
 from trl import GRPOConfig, GRPOTrainer
 
 from hicra.engines.trl import HICRAConfig, HICRAMixin, HICRATrainer
+from hicra.engines.trl_record import RecordMixin
 from hicra.engines.trl_resume import ExactResumeMixin
 from tests.tiny_trl import IGNORED, trainer
 
@@ -63,7 +64,7 @@ def test_overridden_methods_have_the_signatures_that_we_know(method: str) -> Non
 def test_every_override_is_in_the_list() -> None:
     """A method that overrides the trainer's is either in `SIGNATURES` or passes everything on."""
     passed_on = {"__init__", "_get_per_token_logps_and_entropies", "_maybe_log_save_evaluate"}
-    for mixin in (HICRAMixin, ExactResumeMixin):
+    for mixin in (HICRAMixin, RecordMixin, ExactResumeMixin):
         overrides = {n for n in vars(mixin) if callable(getattr(mixin, n)) and hasattr(GRPOTrainer, n)}
         overrides = {n for n in overrides if not (n.startswith("__") and n != "__init__")}
         assert overrides - SIGNATURES.keys() <= passed_on

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -26,6 +26,38 @@ if TYPE_CHECKING:
 
 ROW = "hicra_row"
 """Key of the (B,) row index in TRL's batch."""
+
+
+class OnHost:
+    """A small tensor on its way to the host.
+
+    Making one does not wait for the device. Reading waits for what was queued before it was made and no more: nothing,
+    where somebody else has waited for the device in between.
+    """
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self._value, self._copied = tensor, None
+        if tensor.is_cuda:
+            self._value = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            self._value.copy_(tensor, non_blocking=True)
+            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._copied.record()
+
+    def read(self) -> list[Any]:
+        """The numbers."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return self._value.tolist()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the loss computed for b rows on their first pass: log-probs and entropies (b,T) in nats."""
+
+    logprobs: torch.Tensor
+    entropies: torch.Tensor
+    bad: OnHost
+    """How many of the rows have a log-prob, and how many an entropy, that is not finite."""
 
 
 @dataclass(frozen=True)
@@ -84,26 +116,28 @@ class Generation:
         taken = {name: None if part is None else part[rows] for name, part in parts.items()}
         return type(self.labels)(**taken), self.mask[rows]
 
+    def look(self, rows: torch.Tensor, logprobs: torch.Tensor, entropies: torch.Tensor) -> Seen:
+        """Take what the forward of the loss gave for b rows, and ask whether it is finite, without waiting to hear."""
+        mask = self.mask[rows]
+        bad = torch.stack([(~v.isfinite() & mask).any(1).sum() for v in (logprobs, entropies)])
+        return Seen(logprobs, entropies, OnHost(bad))
+
     def observe(
-        self,
-        credit: HicraCredit,
-        rows: torch.Tensor,
-        logprobs: torch.Tensor,
-        entropies: torch.Tensor,
-        advantages: torch.Tensor,
-        *,
-        step: int,
+        self, credit: HicraCredit, rows: torch.Tensor, seen: Seen, advantages: torch.Tensor, *, step: int
     ) -> None:
-        """Take in what the loss computed for b rows on its first pass; nothing moves to the host but two counts.
+        """Take in what the loss computed for b rows on its first pass.
+
+        Nothing here waits for the device: TRL's loss has, for its own metrics, since `look` asked.
 
         Raises:
             DataError: a log-probability is not finite; raised before the gradient is applied.
         """
+        bad = seen.bad.read()
         labels, mask = self.rows_of(rows)
         planning = labels.mask & mask
         execution = mask & ~planning
+        logprobs, entropies = seen.logprobs, seen.entropies
         exact = torch.float32 if logprobs.device.type == "mps" else torch.float64
-        logprobs, entropies = logprobs.detach(), entropies.detach()
 
         def by_kind(value: torch.Tensor) -> list[torch.Tensor]:
             # `where` before the sum: what stands on padding may be anything, infinities too
@@ -111,9 +145,6 @@ class Generation:
 
         columns = [planning.sum(1).to(exact), execution.sum(1).to(exact), *by_kind(logprobs), *by_kind(entropies)]
         table = torch.stack(columns, 1)
-        # TRL's own metrics wait for the device several times a micro-batch: one more look costs nothing, and here the
-        # model is still whole.
-        bad = (~torch.isfinite(table[:, 2:])).view(len(rows), 2, 2).any(2).sum(0).tolist()
         if bad[0]:
             raise DataError(
                 f"the model gave a log-probability that is not finite at step {step}",

@@ -13,10 +13,13 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hicra.errors import ConfigError, DataError
 from hicra.evals.boxed import last_boxed
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RewardFunction = Callable[..., Any]
 
@@ -143,6 +146,19 @@ def checked(function: RewardFunction, name: str, step: Callable[[], int]) -> Rew
             return check(function(*args, **kwargs))
 
     return wrapper
+
+
+def differing(rewards: Tensor, group_size: int) -> Tensor:
+    """Which completions belong to a group whose rewards are not all equal, (B,) bool.
+
+    Args:
+        rewards: (B,) total rewards, group after group; NaN where no reward function applied.
+        group_size: G.
+    """
+    groups = rewards.view(-1, group_size)
+    unscored = groups.isnan()
+    highest, lowest = groups.masked_fill(unscored, -math.inf).amax(1), groups.masked_fill(unscored, math.inf).amin(1)
+    return (highest > lowest).repeat_interleave(group_size)
 
 
 def _given(answer: Sequence[Any] | None, reward: str) -> Sequence[Any]:
