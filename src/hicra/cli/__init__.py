@@ -33,6 +33,7 @@ def _app() -> typer.Typer:
     from hicra import __version__
     from hicra.cli import (
         analyze,
+        annotate,
         compare,
         demo,
         grams,
@@ -87,4 +88,9 @@ def _app() -> typer.Typer:
     shelf.command("push")(grams_make.push)
     shelf.command("pull")(grams_make.pull)
     app.add_typer(shelf, name="grams")
+    marking = typer.Typer(help="Excerpts to mark by hand or by a tool, and back in.", no_args_is_help=True)
+    marking.command("export")(annotate.export)
+    marking.command("import")(annotate.import_)
+    marking.command("agreement")(annotate.agree)
+    app.add_typer(marking, name="annotate")
     return app

@@ -51,6 +51,7 @@ class Excerpt:
         id, source: its name, and where it comes from.
         text: the excerpt.
         first, second: spans of the two passes.
+        trace_id, license, start: the solution that it was cut from, its licence, and where the cut begins, where known.
     """
 
     id: str
@@ -58,6 +59,9 @@ class Excerpt:
     text: str
     first: tuple[Marked, ...]
     second: tuple[Marked, ...]
+    trace_id: str | None = None
+    license: str | None = None
+    start: int = 0
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,10 @@ def _excerpt(line: str, where: str) -> Excerpt:
         for name in ("annotator_a", "annotator_b"):
             passes.append(tuple(Marked(int(s["start"]), int(s["end"]), s.get("class")) for s in row[name]))
             spelled += [s.get("text") for s in row[name]]
-        excerpt = Excerpt(str(row["id"]), str(row.get("source", "")), str(row["text"]), *passes)
+        excerpt = Excerpt(
+            str(row["id"]), str(row.get("source", "")), str(row["text"]), *passes,
+            row.get("trace_id"), row.get("license"), int(row.get("start") or 0),
+        )  # fmt: skip
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{where}: no annotated excerpt",
@@ -213,17 +220,17 @@ _LABELLED, _RIGHT, _FOUND, _CORE, _WORDS = range(5)
 def _count(excerpt: Excerpt, spans: Iterable[tuple[int, int]], functions: Sequence[str]) -> npt.NDArray[np.int64]:
     """Words that are labelled, labelled and marked, labelled and core, core, all; then found and core by function."""
     words = [m.span() for m in WORD.finditer(excerpt.text)]
-    labelled = _over(words, spans)
-    first, second = (_over(words, p) for p in (excerpt.first, excerpt.second))
+    labelled = over(words, spans)
+    first, second = (over(words, p) for p in (excerpt.first, excerpt.second))
     core, marked = first & second, first | second
     row = [labelled.sum(), (labelled & marked).sum(), (labelled & core).sum(), core.sum(), len(words)]
     for name in functions:
-        of_it = core & _over(words, [s for s in (*excerpt.first, *excerpt.second) if s.function == name])
+        of_it = core & over(words, [s for s in (*excerpt.first, *excerpt.second) if s.function == name])
         row += [(labelled & of_it).sum(), of_it.sum()]
     return np.array(row, np.int64)
 
 
-def _over(words: Sequence[tuple[int, int]], spans: Iterable[Sequence[Any]]) -> npt.NDArray[np.bool_]:
+def over(words: Sequence[tuple[int, int]], spans: Iterable[Sequence[Any]]) -> npt.NDArray[np.bool_]:
     """Which words overlap any span, (W,)."""
     hit = np.zeros(len(words), np.bool_)
     starts = np.array([w[0] for w in words], np.int64)
