@@ -11,7 +11,7 @@ import torch
 
 pytest.importorskip("trl")
 
-import hicra.engines.trl as engine
+import hicra.engines.trl_record as engine
 from hicra.dynamics.gauge import Gauge, competence
 from hicra.engines.trl import HICRAConfig, HICRATrainer
 from hicra.traces.rundir import RunReader
