@@ -62,7 +62,7 @@ class Meter:
         self._waiting.append(torch.cat([vector.new_tensor(head), vector]))
 
     def reduce(self, accelerator: Any) -> None:
-        """Add what is waiting over all processes, every one of which has to call this."""
+        """Add what is waiting over all processes, every one of which has to call this; None: this one has it all."""
         if not self._loss and not self._waiting:
             return
         device = (self._waiting or self._loss)[0].device
@@ -71,7 +71,7 @@ class Meter:
         if self._loss:
             local[0] = torch.stack(self._loss).sum() / accelerator.num_processes
         self._loss, self._waiting = [], []
-        reduced = accelerator.reduce(local, reduction="sum").cpu()
+        reduced = local.cpu() if accelerator is None else accelerator.reduce(local, reduction="sum").cpu()
         self._step = reduced if self._step is None else self._step + reduced
         self._log = reduced if self._log is None else self._log + reduced
 
