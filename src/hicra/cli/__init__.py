@@ -36,6 +36,7 @@ def _app() -> typer.Typer:
         annotate,
         compare,
         demo,
+        eval,
         grams,
         grams_make,
         import_,
@@ -71,6 +72,7 @@ def _app() -> typer.Typer:
     app.command()(label.label)
     app.command()(train.train)
     app.command()(report.report)
+    app.command("eval")(eval.evaluate)
     app.command()(compare.compare)
     app.command()(analyze.analyze)
     app.command("import")(import_.import_)

@@ -1,4 +1,4 @@
-"""The text benchmarks of the paper: what they are, where they come from, and loading them with their checksums.
+"""Loading benchmarks: from files of yours or from the Hugging Face hub, checked against what is known of them.
 
 No problem text ships with hicra: AIME and AMC problems are (c) MAA and Minerva's are for non-commercial use. A
 benchmark is read from a file of yours or from the Hugging Face hub, and checked against what is known of it: a wrong
@@ -12,6 +12,7 @@ A file has one JSON object a line:
     answer_latex  (optional) the reference as it would stand in a box; graded instead of `answer`
     solution      (optional) a worked solution
     error         (optional) absolute margin within which a number counts as right
+    cluster       (optional) items of one cluster are versions of one problem
     anything else is kept in `Problem.extra`
 """
 
@@ -29,6 +30,19 @@ from pathlib import Path
 from typing import Any
 
 from hicra.errors import ConfigError, DataError, HicraWarning, require
+from hicra.evals.catalogue import BENCHMARKS, PRESETS, Benchmark, Hub
+
+__all__ = [
+    "BENCHMARKS",
+    "FOLDER_VARIABLE",
+    "PRESETS",
+    "Benchmark",
+    "Hub",
+    "Problem",
+    "answers_digest",
+    "load",
+    "problems_digest",
+]
 
 FOLDER_VARIABLE = "HICRA_BENCHMARKS"
 """Environment variable that names a folder with files ``<benchmark>.jsonl``."""
@@ -40,6 +54,7 @@ _COLUMNS = {
     "solution": ("solution",),
     "answer_latex": ("answer_latex",),
     "error": ("error",),
+    "cluster": ("cluster",),
 }
 """Names under which sources have a column, the first one that is there counts."""
 
@@ -55,6 +70,7 @@ class Problem:
         published: the reference as the source spells it.
         solution: a worked solution, if the source has one.
         error: absolute margin within which a number counts as right, if the source states one.
+        cluster: items of one cluster are versions of one problem.
         extra: whatever else the source says of the item.
     """
 
@@ -64,127 +80,8 @@ class Problem:
     published: str
     solution: str | None = None
     error: float | None = None
+    cluster: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Hub:
-    """Where a benchmark lies on the Hugging Face hub."""
-
-    repository: str
-    split: str
-    config: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Benchmark:
-    """What is known of a benchmark.
-
-    Attributes:
-        name: how hicra calls it.
-        title: how people call it.
-        items: number of items; `other_items` are the numbers of other copies in circulation.
-        samples: answers per item in the paper's tables.
-        license: of the texts.
-        hub: where to get them.
-        problems_sha256: of the problems' letters and digits, whatever their order, see `problems_digest`.
-        answers_sha256: of the answers, each with its problem, see `answers_digest`.
-    """
-
-    name: str
-    title: str
-    items: int
-    samples: int
-    license: str
-    hub: Hub
-    problems_sha256: str
-    answers_sha256: str
-    other_items: tuple[int, ...] = ()
-
-
-_MAA = "problems (c) Mathematical Association of America, no open licence: evaluation and research only"
-
-BENCHMARKS: dict[str, Benchmark] = {
-    b.name: b
-    for b in (
-        Benchmark(
-            "aime24",
-            "AIME 2024",
-            30,
-            32,
-            _MAA,
-            Hub("HuggingFaceH4/aime_2024", "train"),
-            "ace8cbe81670eacfd40706c5d5fe59e5fc2ef7e30643673cca4aed3e9b79d3d9",
-            "2e0b865b7e3509e60dbcf81ea30223c7b31bb1ba1638186dcf81e267ac90678f",
-        ),
-        Benchmark(
-            "aime25",
-            "AIME 2025",
-            30,
-            32,
-            _MAA,
-            Hub("math-ai/aime25", "test"),
-            "6a9f023596a32b00f5a19b24490c69e775ba0f4de3a4dc360e9381682a343531",
-            "5871f833bd2db83676a36e9372cdec53006038b3c0a171fdaa5a5aa97c331567",
-        ),
-        Benchmark(
-            "math500",
-            "MATH-500",
-            500,
-            1,
-            "MIT (hendrycks/math; split openai/prm800k)",
-            Hub("HuggingFaceH4/MATH-500", "test"),
-            "a46e75825b1a30a281d19bae06c4de553f30fd1ce879a76a603ff8f50038b460",
-            "853b5d466c0ac113668b0e8dbb7b0c0003777b8a35fd632d846997a7e74eac67",
-        ),
-        Benchmark(
-            "amc23",
-            "AMC 2023, 40 items",
-            40,
-            4,
-            _MAA,
-            Hub("math-ai/amc23", "test"),
-            "3cd04b74a4efa8b252d7396ca031cd8736d02b70a2802bce6215a118138b7a9a",
-            "0c4039a2b693b0e047c8aa7437c8c72622e609beb5c64f7f9285c40bd721e4dc",
-        ),
-        Benchmark(
-            "amc83",
-            "AMC 2022 and 2023, 83 items",
-            83,
-            4,
-            _MAA,
-            Hub("AI-MO/aimo-validation-amc", "train"),
-            "070af8417000028ff26cd630df36f6d8d13742b26577da55d01968bb2383e83d",
-            "1a88fd70f9dc9a2992e3d08e3c94e896defed234ace0b1ae54aeebdc078bf310",
-        ),
-        Benchmark(
-            "minerva",
-            "Minerva Math (OCWCourses)",
-            272,
-            1,
-            "CC BY-NC-SA 4.0 (MIT OpenCourseWare): non-commercial",
-            Hub("math-ai/minervamath", "test"),
-            "c95b6b23fee0f9fc1131279fee52c1645004fa58dc83024523f258d9b8de7312",
-            "4120550bae0d95c568fbee96f859964b82a9dec8208cf67086eec03c578848e8",
-        ),
-        Benchmark(
-            "olympiadbench",
-            "OlympiadBench, English text-only mathematics with answers",
-            675,
-            1,
-            "MIT (OpenBMB/OlympiadBench)",
-            Hub("Hothan/OlympiadBench", "train", "OE_TO_maths_en_COMP"),
-            "3abf09e4a90543e9c6e6d6655de78b1ca1023a4282f94a5613465968c0f7cc34",
-            "868d0a67f038db5b0dd9c75d7c00cc3bf92ab7390588b23d3d0b2e82085cb4a5",
-            other_items=(674,),
-        ),
-    )
-}
-
-PRESETS: dict[str, dict[str, int]] = {
-    "paper": {n: BENCHMARKS[n].samples for n in ("aime24", "aime25", "math500", "amc23", "minerva", "olympiadbench")}
-}
-"""Benchmarks of a table and the answers to sample per item. ``paper``: table 1 of arXiv 2509.03646."""
 
 
 def load(name: str, path: str | os.PathLike[str] | None = None) -> list[Problem]:
@@ -288,7 +185,8 @@ def _problems(rows: Iterable[tuple[str, Mapping[str, Any]]], source: str) -> lis
         extra = {k: v for k, v in row.items() if k not in used}
         error = _margin(found["error"], f"{source}, {where}")
         solution = found["solution"] if isinstance(found["solution"], str) else None
-        problems.append(Problem(name, found["problem"], answer, published, solution, error, extra))
+        cluster = None if found["cluster"] is None else str(found["cluster"])
+        problems.append(Problem(name, found["problem"], answer, published, solution, error, cluster, extra))
     return problems
 
 

@@ -32,6 +32,21 @@ class Grade(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Graded:
+    """Grade of one completion, and what it rests on.
+
+    Attributes:
+        grade: what became of it.
+        answer: the answer that was found in it, None where there was none.
+        reading: which rule found it, for logs.
+    """
+
+    grade: Grade
+    answer: str | None = None
+    reading: str = "box"
+
+
+@dataclass(frozen=True, slots=True)
 class Tally:
     """Numbers of grades."""
 
@@ -99,6 +114,11 @@ def grade(
         else:
             grades.append(Grade.NO_ANSWER if answer is None else Grade.WRONG)
     return grades
+
+
+def grade_boxed(problem: Problem, completion: str, cut: bool, *, pool: Pool | None = None) -> Graded:
+    """`grade` of one completion, with the answer in its last box."""
+    return Graded(grade([completion], [problem], truncated=[cut], pool=pool)[0], final_answer(completion))
 
 
 def tally(grades: Sequence[Grade]) -> Tally:
