@@ -48,7 +48,7 @@ def run(folder: Path, method: str, seed: int, steps: int) -> dict[str, Any]:
         "method": method,
         "seed": seed,
         **{name: last[name] for name in QUANTITIES},
-        "alpha": [line["alpha"] for line in reader.metrics()],
+        "alpha": [line.get("alpha", 0.0) for line in reader.metrics()],
         "competence": [line.get("competence") for line in reader.metrics()],
         "nll": [-line["logprob_execution"] for line in reader.metrics()],
         "before": reader.evals()[0]["accuracy"],

@@ -232,3 +232,22 @@ def test_bad_input(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", steps=1, rows=False)
     with pytest.raises(ConfigError, match="names"):
         read_runs([run], ["a", "b"])
+
+
+def test_every_benchmark_of_an_evaluation_has_its_panels(tmp_path: Path) -> None:
+    writer = RunWriter.create(tmp_path / "run", config={}, seeds={})
+    one = {"aime24/accuracy": 0.2, "aime24/accuracy_low": 0.1, "aime24/accuracy_high": 0.3, "aime24/pass_at_8": 0.5}
+    writer.eval(0, {"accuracy": 0.3, "mine/accuracy": 0.4, "mine/truncated": 0.1, "mine/n": 9, **one})
+    writer.commit(1, {"reward": 0.1})
+    panels = panels_of(build_figures(read_runs([tmp_path / "run"])))
+    titles = {key: panel.title for key, panel in panels.items() if key.startswith("eval-")}
+    assert titles == {
+        "eval-mine-accuracy": "mine, accuracy",
+        "eval-mine-truncated": "mine, cut off",
+        "eval-aime24-accuracy": "aime24, accuracy",
+        "eval-aime24-pass_at_8": "aime24, pass@8",
+    }
+    (curve,) = panels["eval-aime24-accuracy"].curves
+    assert curve.low is not None
+    assert curve.high is not None
+    assert (curve.low[0], curve.high[0]) == (0.1, 0.3)

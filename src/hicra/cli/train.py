@@ -35,6 +35,8 @@ def train(
         print_json(summary)
     elif not dry_run:
         err.print(f"[bold]run directory[/] {summary['run_dir']}", highlight=False, soft_wrap=True)
+        if (seconds := sum(line.get("seconds") or 0.0 for line in summary.get("evaluations", ()))) > 0:
+            err.print(f"[dim]evaluations took {seconds:,.0f} s[/]", highlight=False)
         err.print(f"[dim]hicra report {summary['run_dir']} shows it[/]", highlight=False, soft_wrap=True)
 
 
@@ -43,12 +45,14 @@ def _train(plan: Recipe, config: HICRAConfig, rewards: list[Any], *, resume: boo
 
     prompts = load_prompts(plan)
     held_out = None if plan.data.eval is None else load_prompts(plan, evaluation=True)
+    benches = [] if plan.evaluation is None else plan.evaluation.benches(plan.folder)
     summary: dict[str, Any] = {"recipe": plan.to_dict(), "run_dir": str(config.run_path), "prompts": len(prompts)}
     if config.process_index == 0:
         _show(plan, config, len(prompts))
     if dry_run:
         return summary | {"dry_run": True}
 
+    from hicra.engines.evaluation import add_evaluation
     from hicra.engines.trl import HICRATrainer
     from hicra.traces.rundir import RunReader
 
@@ -61,11 +65,14 @@ def _train(plan: Recipe, config: HICRAConfig, rewards: list[Any], *, resume: boo
         eval_dataset=held_out,
     )
     trainer.run_notes = {"recipe": plan.to_dict()}
+    if plan.evaluation is not None:
+        add_evaluation(trainer, plan.evaluation, benches=benches, chat=plan.data.chat, system=plan.data.system)
     trainer.train(resume_from_checkpoint=True if resume else None)
     if not config.record:
         return summary | {"steps": int(trainer.state.global_step)}
-    steps = RunReader(config.run_path).metrics()
-    return summary | {"steps": len(steps), "last": steps[-1] if steps else None}
+    reader = RunReader(config.run_path)
+    steps = reader.metrics()
+    return summary | {"steps": len(steps), "last": steps[-1] if steps else None, "evaluations": reader.evals()}
 
 
 def _show(plan: Recipe, config: HICRAConfig, prompts: int) -> None:

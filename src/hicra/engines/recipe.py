@@ -12,6 +12,9 @@
     [reward]
     functions = ["boxed", "mymodule:function"] # built in, or anywhere on the path
 
+    [evaluation]                               # held-out problems, now and then; may be left out
+    problems = ["aime24"]                      # names of benchmarks, or name=file
+
     [hicra]                                    # what HICRAConfig adds to GRPOConfig
     alpha = 0.2
 
@@ -32,6 +35,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hicra.engines.evaluation import EvaluationSettings
 from hicra.engines.table import checked, types_of
 from hicra.errors import ConfigError, require
 
@@ -126,6 +130,7 @@ class Recipe:
         hicra: fields that `HICRAConfig` adds.
         trainer: fields of `GRPOConfig`.
         folder: where the recipe's file lies.
+        evaluation: held-out evaluation during training, None where there is none.
     """
 
     output: str
@@ -135,6 +140,7 @@ class Recipe:
     hicra: dict[str, Any]
     trainer: dict[str, Any]
     folder: Path
+    evaluation: EvaluationSettings | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe with its defaults, as JSON values."""
@@ -192,8 +198,8 @@ def load_recipe(path: str | Path) -> Recipe:
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} cannot be read as TOML", got=str(error)) from error
-    known = {"output": str, "model": dict, "data": dict, "reward": dict, "hicra": dict, "trainer": dict}
-    top = checked(content, known, str(path))
+    tables = ("model", "data", "reward", "evaluation", "hicra", "trainer")
+    top = checked(content, {"output": str, **dict.fromkeys(tables, dict)}, str(path))
     for name in ("output", "model", "data"):
         if name not in top:
             raise ConfigError(f"{path} says no {name}", expected=f"{name} = ..." if name == "output" else f"[{name}]")
@@ -205,6 +211,7 @@ def load_recipe(path: str | Path) -> Recipe:
         hicra=top.get("hicra", {}),
         trainer=top.get("trainer", {}),
         folder=path.resolve().parent,
+        evaluation=_section(EvaluationSettings, top["evaluation"], "[evaluation]") if "evaluation" in top else None,
     )
     _there(
         recipe, recipe.model.name, "[model] name", "a folder beside the recipe, or a hub id such as Qwen/Qwen3-4B-Base"

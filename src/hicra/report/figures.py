@@ -5,6 +5,7 @@ Nothing here draws: `draw` turns a `Panel` into an SVG for the page, or a `Figur
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -301,13 +302,36 @@ _MOVES = (
 )
 
 
+_BENCHMARK = re.compile(r"(?:(?P<name>.+)/)?(?:(?P<accuracy>accuracy)|pass_at_(?P<k>\d+)|(?P<cut>truncated))")
+"""Metrics of an evaluation during training; without a benchmark's name, accuracy and truncation have their panels."""
+
+
+def _benchmarks(runs: Sequence[Run]) -> list[tuple[str, str, str, bool]]:
+    """Rows like those of `_MOVES` for every benchmark that an evaluation names, and for every pass@k."""
+    rows = []
+    for name in dict.fromkeys(name for run in runs for line in run.evals for name in line):
+        found = _BENCHMARK.fullmatch(name)
+        if found is None or (found["name"] is None and found["k"] is None):
+            continue
+        what = f"pass@{found['k']}" if found["k"] else "accuracy" if found["accuracy"] else "cut off"
+        rows.append((name, f"{found['name'] or 'Held-out'}, {what}", "share", True))
+    return rows
+
+
 def _held_out_moves(runs: Sequence[Run]) -> list[Figure]:
     """What the evaluations measured beyond accuracy; no figure where they measured nothing else."""
 
     def one(name: str, title: str, unit: str, share: bool) -> Panel:
-        return panel(runs, f"eval-{name}", title, unit, lambda i, r: q.evaluated(i, r, name, share=share), points=True)
+        return panel(
+            runs,
+            f"eval-{name.replace('/', '-')}",
+            title,
+            unit,
+            lambda i, r: q.evaluated(i, r, name, share=share),
+            points=True,
+        )
 
-    panels = tuple(p for p in (one(*row) for row in _MOVES) if p.curves)
+    panels = tuple(p for p in (one(*row) for row in (*_benchmarks(runs), *_MOVES)) if p.curves)
     lead = (
         "The same policies on held-out problems. Where approaches are recognised, their entropy says how widely the "
         "policy looks for a way; wording (grams) can narrow while approaches widen."
