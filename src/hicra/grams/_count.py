@@ -19,7 +19,7 @@ from hicra.grams import _levels
 from hicra.grams._vocabulary import TOO_LONG
 from hicra.grams.corpus import Corpus, Progress, Shard
 from hicra.grams.count import Counts, check_settings, least
-from hicra.grams.text import spelling, variants
+from hicra.grams.text import VERSIONS, spelling, variants
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,6 +38,7 @@ _FULL = 1 << 30  # places; an int32 sum is safe for so many
 class Totals(Protocol):
     """What `Counts` takes over from a corpus."""
 
+    rules: str
     groups: tuple[str, ...]
     group_problems: Integers
     n_solutions: int
@@ -296,4 +297,6 @@ def counts_of(corpus: Totals, levels: list[Level], n_max: int, minimum: int, n_w
         n_max=n_max,
         min_problems=minimum,
         skipped=dict(corpus.skipped),
+        text_version=VERSIONS[corpus.rules],
+        rules=corpus.rules,
     )

@@ -134,7 +134,7 @@ class Run:
             )
             for i in np.flatnonzero(self.left)
         ]
-        return GramSet.from_grams(chosen, name=name, provenance=self._facts(tally))
+        return GramSet.from_grams(chosen, name=name, rules=self.counts.rules, provenance=self._facts(tally))
 
     def evidence(self, grams: GramSet, tally: Tally) -> Evidence:
         """What is known of every candidate."""

@@ -8,7 +8,7 @@ import numba as nb
 import numpy as np
 
 from hicra.grams._words import HASH_FACTOR, HASH_START, split
-from hicra.grams.text import text_rules
+from hicra.grams.text import TextRules, text_rules
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -89,9 +89,10 @@ def _reorder(hashes, known, slots):  # type: ignore[no-untyped-def]
 
 
 class Vocabulary:
-    """The words of a corpus. Ids follow the order in which the words came."""
+    """The words of a corpus, as text rules cut them. Ids follow the order in which the words came."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: TextRules | None = None) -> None:
+        self._rules = rules or text_rules()
         self._letters, self._begin = np.zeros(1 << 15, np.uint8), np.zeros(1 << 12, np.int64)
         self._hashes, self._slots = np.zeros(1 << 12, np.uint64), np.zeros(1 << 13, np.int32)
         self._known = TOO_LONG
@@ -107,7 +108,8 @@ class Vocabulary:
         letters, last = np.empty(len(data) + 1, np.uint8), np.empty(room, np.int64)
         hashes, flags = np.empty(room, np.uint64), np.empty(room, np.uint8)
         end = np.empty(len(texts), np.int64)
-        n = split(data, offset, text_rules().table, near, letters, last, hashes, flags, end)
+        table, start = self._rules.table, self._rules.start
+        n = split(data, offset, table, start, near, letters, last, hashes, flags, end)
         return self._number(letters, last[:n], hashes, end), flags[:n].copy(), end
 
     def _number(self, letters: Any, last: Any, hashes: Any, end: Any) -> npt.NDArray[np.int32]:

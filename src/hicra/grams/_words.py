@@ -73,12 +73,12 @@ def _look_around(between, flags, lo, hi, near):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def split(data, offset, table, near, letters, last, hashes, flags, end):  # type: ignore[no-untyped-def]
+def split(data, offset, table, start, near, letters, last, hashes, flags, end):  # type: ignore[no-untyped-def]
     """Cut texts into words.
 
     Args:
         data: uint8, UTF-8 bytes of all texts; text t is ``data[offset[t]:offset[t + 1]]``.
-        table: the text rules.
+        table, start: the text rules, and the state where a text begins.
         near: how many words away maths still is near.
         letters: uint8 as long as `data`, written: the symbols of all words.
         last: int64 (places,), written: where each word ends in `letters`. After each text comes an empty word.
@@ -93,7 +93,7 @@ def split(data, offset, table, near, letters, last, hashes, flags, end):  # type
     filled = n = 0
     for t in range(len(offset) - 1):
         first = n
-        state = np.int64(START_STATE)
+        state = np.int64(start)
         begin = filled  # of the word under way
         spoilt = False
         h = HASH_START

@@ -17,6 +17,7 @@ import numpy as np
 
 from hicra.errors import ConfigError
 from hicra.grams._spill import Shelf
+from hicra.grams.text import ENGLISH, text_rules
 from hicra.traces.schema import Trace
 
 if TYPE_CHECKING:
@@ -84,12 +85,13 @@ class Corpus:
         group_problems: int64 (S,) distinct problems with a solution of each group.
         n_solutions, n_problems, n_statements, n_characters: totals, as in `Counts`.
         skipped: ``duplicates`` and ``empty``, as in `Counts`.
+        rules: name of the text rules.
         vocabulary: the words.
         first_text, first_problem: the numbers that the texts and problems of each shard start from.
         group_of: group of each name that the stored texts refer to.
     """
 
-    def __init__(self, spill_dir: str | Path | None, workers: int | None, memory: int) -> None:
+    def __init__(self, spill_dir: str | Path | None, workers: int | None, memory: int, rules: str = ENGLISH) -> None:
         from hicra.grams._vocabulary import Vocabulary
 
         self.workers = _workers(workers)
@@ -97,7 +99,8 @@ class Corpus:
             raise ConfigError("too little memory to count with", expected="memory >= 1 MiB, in bytes", got=str(memory))
         self.memory = memory
         self.shelf = Shelf(spill_dir, memory // 2)
-        self.vocabulary = Vocabulary()
+        self.rules = rules
+        self.vocabulary = Vocabulary(text_rules(name=rules))
         self.groups: tuple[str, ...] = ()
         self.group_problems = np.zeros(0, np.int64)
         self.n_solutions = self.n_problems = self.n_statements = self.n_characters = 0
@@ -116,6 +119,7 @@ class Corpus:
         workers: int | None = None,
         memory: int = MEMORY,
         progress: Progress | None = None,
+        rules: str = ENGLISH,
     ) -> Corpus:
         """Read traces, once.
 
@@ -127,14 +131,16 @@ class Corpus:
             workers: threads; as many as the process may use cores if None.
             memory: bytes to work in, beside the dictionary of words and the counts themselves.
             progress: called with ``"read"`` and the number of solutions so far.
+            rules: name of the text rules that cut words and breaks.
 
         Raises:
-            DataError: there is no trace, or no solution with a word in it; the scratch folder cannot be written.
+            DataError: there is no trace, or no solution with a word in it; the scratch folder cannot be written; no
+                such rules.
             ConfigError: an unknown grouping, less than one worker, too little memory.
         """
         from hicra.grams._encode import Reader
 
-        corpus = cls(spill_dir, workers, memory)
+        corpus = cls(spill_dir, workers, memory, rules)
         try:
             Reader(corpus).read(traces, grouping(groups), progress)
         except BaseException:

@@ -21,7 +21,7 @@ import numpy as np
 
 from hicra.errors import ConfigError, DataError
 from hicra.grams.corpus import MEMORY, Corpus, Groups, Progress
-from hicra.grams.text import TEXT_VERSION
+from hicra.grams.text import ENGLISH, TEXT_VERSION
 from hicra.traces.schema import Trace
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Counts:
         min_problems: the minimum that `problems` had to reach.
         skipped: what was handed in and not counted: ``duplicates`` (lines) and ``empty`` (solutions without a word).
         text_version: version of the text rules.
+        rules: their name.
     """
 
     text: npt.NDArray[np.object_]
@@ -94,6 +95,7 @@ class Counts:
     min_problems: int
     skipped: Mapping[str, int] = field(default_factory=dict)
     text_version: int = TEXT_VERSION
+    rules: str = ENGLISH
 
     def __len__(self) -> int:
         return len(self.text)
@@ -119,7 +121,7 @@ class Counts:
         columns["text"] = pa.array(self.text, pa.string())
         totals = {name: getattr(self, name) for name in _TOTALS}
         head = {"format": FORMAT, "format_version": FORMAT_VERSION, **totals, "skipped": dict(self.skipped)}
-        head |= {"groups": list(self.groups), "group_problems": self.group_problems.tolist()}
+        head |= {"groups": list(self.groups), "group_problems": self.group_problems.tolist(), "rules": self.rules}
         try:
             pq.write_table(pa.table(columns, metadata={"hicra": json.dumps(head)}), part, compression="zstd")
             part.replace(path)
@@ -159,6 +161,7 @@ class Counts:
             groups=groups,
             group_problems=np.array(head["group_problems"], np.int64),
             skipped=head["skipped"],
+            rules=head.get("rules", ENGLISH),
             **{name: head[name] for name in _TOTALS},
         )
 
@@ -184,6 +187,7 @@ def count_ngrams(
     workers: int | None = None,
     memory: int = MEMORY,
     progress: Progress | None = None,
+    rules: str = ENGLISH,
 ) -> Counts:
     """Count the n-grams of 1 ... `n_max` words in a corpus of any size.
 
@@ -194,6 +198,7 @@ def count_ngrams(
             (a float below 1, rounded up), or a pair of both, of which the greater one counts.
         groups, spill_dir, workers, memory: see `Corpus.encode`.
         progress: called with ``"read"`` and the solutions so far, then with ``"count"`` and each length that is done.
+        rules: name of the text rules.
 
     Raises:
         DataError: nothing to count; the scratch folder cannot be written.
@@ -201,7 +206,7 @@ def count_ngrams(
     """
     check_settings(n_max, min_problems)
     with Corpus.encode(
-        traces, groups=groups, spill_dir=spill_dir, workers=workers, memory=memory, progress=progress
+        traces, groups=groups, spill_dir=spill_dir, workers=workers, memory=memory, progress=progress, rules=rules
     ) as corpus:
         return corpus.count(n_max=n_max, min_problems=min_problems, progress=progress)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hicra.errors import DataError
+from hicra.grams.text import ENGLISH
 from hicra.traces.disk import write_atomic
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Evidence:
         groups = tuple(counted["groups"])
         by_group = [self.columns[f"problems[{i}]"][rows] for i in range(len(groups))]
         made: dict[str, Any] = {name: self.columns[name][rows] for name in COLUMNS}
-        made |= {name: counted[name] for name in (*_TOTALS, "skipped")}
+        made |= {name: counted[name] for name in (*_TOTALS, "skipped")} | {"rules": counted.get("rules", ENGLISH)}
         made["problems_by_group"] = np.stack(by_group, 1) if groups else np.zeros((len(rows), 0), np.int64)
         made["group_problems"] = np.array(counted["group_problems"], np.int64)
         return Counts(groups=groups, **made)
@@ -144,6 +145,7 @@ def totals(counts: Counts) -> dict[str, Any]:
     """What was counted in all, as plain values."""
     return {
         **{name: getattr(counts, name) for name in _TOTALS},
+        "rules": counts.rules,
         "groups": list(counts.groups),
         "group_problems": counts.group_problems.tolist(),
         "skipped": dict(counts.skipped),

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from hicra.errors import DataError
-from hicra.grams.text import TEXT_VERSION, normalise_gram, text_rules
+from hicra.grams.pattern import is_pattern, normalise_any
+from hicra.grams.slots import SLOTS_VERSION
+from hicra.grams.text import ENGLISH, TEXT_VERSION, VERSIONS, text_rules
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +40,8 @@ class Gram:
     """A phrase that steers.
 
     Attributes:
-        text: the phrase; a set keeps it normalised (lower case, single spaces).
+        text: the phrase; a set keeps it normalised (lower case, single spaces). Or a pattern, with slots and options
+            (``let's [<adv>] <verb>``), see `hicra.grams.pattern`.
         at: where it counts: ``"any"``, ``"clause"`` or ``"sentence"`` (start of one).
         cluster: name of the group of wordings of one move that it belongs to, or None.
         function: ``"deduction"``, ``"branching"``, ``"backtracing"`` or None where unknown.
@@ -86,6 +89,7 @@ class GramSet:
         grams: the grams, sorted by text; a gram's index in here is its id in labels and counts.
         name: what people call the set.
         text_version: the version of the text rules that the set was made for.
+        rules: the name of these rules, ``"english-maths"`` or ``"code-agent"``.
         provenance: where it comes from (free JSON: source, corpus, settings, parent set).
         remarks: what had to be changed to read it (not part of the hash).
     """
@@ -95,6 +99,7 @@ class GramSet:
     text_version: int = TEXT_VERSION
     provenance: Mapping[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = field(default=(), compare=False)
+    rules: str = ENGLISH
 
     # --- making ------------------------------------------------------------------------------------------------------
     @classmethod
@@ -103,10 +108,11 @@ class GramSet:
         grams: Iterable[str | Gram | Mapping[str, Any]],
         *,
         name: str = "custom",
-        text_version: int = TEXT_VERSION,
+        text_version: int | None = None,
+        rules: str = ENGLISH,
         provenance: Mapping[str, Any] | None = None,
     ) -> GramSet:
-        """Build a set from phrases, `Gram` objects or mappings with their fields.
+        """Build a set from phrases, patterns, `Gram` objects or mappings with their fields.
 
         Texts are normalised; what was taken off (a trailing ``?``, a leading ``##``) and repeats are in `remarks`.
 
@@ -114,14 +120,14 @@ class GramSet:
             DataError: no gram at all, a gram that no text can match, an unknown field or value, one text given with two
                 different positions, clusters or functions, or text rules that this package does not know.
         """
-        text_rules(text_version)
+        chosen = text_rules(text_version, name=rules)
         found: dict[str, Gram] = {}
         remarks: list[str] = []
         if isinstance(grams, str | bytes):
             raise DataError("grams is one string", expected="a list of phrases", got=repr(grams)[:80])
         for item in grams:
             gram = _as_gram(item)
-            text, remark = normalise_gram(gram.text)
+            text, remark = normalise_any(gram.text, None if rules == ENGLISH else chosen)
             if remark:
                 remarks.append(remark)
             gram = replace(gram, text=text)
@@ -135,7 +141,7 @@ class GramSet:
         if not found:
             raise DataError("a gram set needs at least one gram", expected="a list of phrases", got="none")
         ordered = tuple(found[text] for text in sorted(found))
-        return cls(ordered, name, text_version, dict(provenance or {}), tuple(remarks))
+        return cls(ordered, name, chosen.version, dict(provenance or {}), tuple(remarks), rules)
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> GramSet:
@@ -182,7 +188,7 @@ class GramSet:
         Raises:
             DataError: the set does not hold it.
         """
-        normal, _ = normalise_gram(text)
+        normal, _ = normalise_any(text)
         if normal not in self._index:
             raise DataError(f"the set {self.name!r} does not hold {text!r}")
         return self._index[normal]
@@ -193,9 +199,17 @@ class GramSet:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 (hex) of the grams with all their fields and of the text version."""
-        content = [self.text_version, *([g.text, g.at, g.cluster, g.function] for g in self.grams)]
+        """SHA-256 (hex) of the grams with all their fields, of the text rules and, with patterns, of the word lists."""
+        rules = self.text_version if self.rules == ENGLISH else [self.rules, self.text_version]
+        content: list[Any] = [rules, *([g.text, g.at, g.cluster, g.function] for g in self.grams)]
+        if self.patterns:
+            content.append({"slots": SLOTS_VERSION})
         return hashlib.sha256(json.dumps(content, ensure_ascii=True, separators=(",", ":")).encode()).hexdigest()
+
+    @cached_property
+    def patterns(self) -> int:
+        """How many of the grams are patterns."""
+        return sum(is_pattern(g.text) for g in self.grams)
 
     @cached_property
     def clusters(self) -> tuple[str, ...]:
@@ -224,7 +238,7 @@ class GramSet:
         gone = set(random.Random(seed).sample(range(len(self)), dropped))
         kept = tuple(g for i, g in enumerate(self.grams) if i not in gone)
         made = {"parent": self.name, "parent_hash": self.hash, "dropped_fraction": fraction, "seed": seed}
-        return GramSet(kept, f"{self.name}-drop{fraction:g}-seed{seed}", self.text_version, made)
+        return GramSet(kept, f"{self.name}-drop{fraction:g}-seed{seed}", self.text_version, made, rules=self.rules)
 
     def merge(self, *others: GramSet, name: str | None = None) -> GramSet:
         """This set and others as one; where they disagree, the earlier one decides (see `hicra.grams.merge`)."""
@@ -248,7 +262,9 @@ class GramSet:
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "name": self.name,
+            **({} if self.rules == ENGLISH else {"text_rules": self.rules}),
             "text_version": self.text_version,
+            **({"slots": SLOTS_VERSION} if self.patterns else {}),
             "hash": self.hash,
             "provenance": dict(self.provenance),
             "grams": [asdict(g) for g in self.grams],
@@ -342,10 +358,20 @@ def _from_mapping(content: Mapping[str, Any], where: str, name: str) -> GramSet:
             expected=f"{FORMAT} {FORMAT_VERSION}",
             got=f"{content.get('format')} {written}",
         )
+    slots = content.get("slots", SLOTS_VERSION)
+    if slots != SLOTS_VERSION:
+        raise DataError(
+            f"{where} has patterns that were made for other word lists of slots",
+            expected=f"version {SLOTS_VERSION}",
+            got=repr(slots),
+            mend='look at what its patterns match now, then delete the lines with "slots" and "hash"',
+        )
+    rules = str(content.get("text_rules", ENGLISH))
     grams = GramSet.from_grams(
         content["grams"],
         name=str(content.get("name", name)),
-        text_version=content.get("text_version", TEXT_VERSION),
+        text_version=content.get("text_version", VERSIONS.get(rules)),
+        rules=rules,
         provenance=content.get("provenance"),
     )
     if "hash" in content and content["hash"] != grams.hash:

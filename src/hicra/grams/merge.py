@@ -32,13 +32,12 @@ def merge(sets: Sequence[GramSet], *, name: str | None = None) -> GramSet:
     """
     if len(sets) < 2:
         raise DataError("there is nothing to merge", expected="two or more gram sets", got=str(len(sets)))
-    versions = {s.text_version for s in sets}
-    if len(versions) > 1:
+    if len({(s.rules, s.text_version) for s in sets}) > 1:
         raise DataError(
             "the sets were made for different text rules",
-            expected="one version",
-            got=", ".join(f"{s.name}: version {s.text_version}" for s in sets),
-            mend="mine the older one again with this version of hicra",
+            expected="the same rules in one version",
+            got=", ".join(f"{s.name}: {s.rules} version {s.text_version}" for s in sets),
+            mend="make both for the same rules: mine the other one again, or write its grams anew",
         )
     found: dict[str, Gram] = {}
     parents = []
@@ -67,6 +66,7 @@ def merge(sets: Sequence[GramSet], *, name: str | None = None) -> GramSet:
         found.values(),
         name=name or "+".join(s.name for s in sets),
         text_version=sets[0].text_version,
+        rules=sets[0].rules,
         provenance={"merged": parents, "disagreements": len(disagreements)},
     )
 

@@ -31,6 +31,7 @@ from hicra.grams.gramset import GramSet
 from hicra.grams.profiles import PROFILES, Profile
 from hicra.grams.scratch import scratch
 from hicra.grams.sources import Sources, Tally, Traces
+from hicra.grams.text import ENGLISH, text_rules
 from hicra.traces.read import trace_files
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def mine(
     workers: int | None = None,
     work_dir: str | Path | None = None,
     progress: Progress | None = None,
+    rules: str = ENGLISH,
 ) -> GramSet:
     """Mine a gram set.
 
@@ -74,6 +76,8 @@ def mine(
         workers: processes or threads; default: one a core.
         work_dir: where scratch files go if the corpus does not fit into memory; default: the system's place.
         progress: is told how far it is.
+        rules: name of the text rules, ``"english-maths"`` or ``"code-agent"`` (`hicra.grams.text`); the latter only
+            with the engine ``"local"``.
 
     Returns:
         The set. Its provenance holds the profile, the corpus in numbers, the encoder and how many candidates each step
@@ -88,6 +92,9 @@ def mine(
     chosen = profile_named(profile) if isinstance(profile, str) else profile
     if engine not in ENGINES:
         raise ConfigError("unknown engine", expected=" | ".join(ENGINES), got=repr(engine))
+    text_rules(name=rules)
+    if engine == "ray" and rules != ENGLISH:
+        raise ConfigError(f"the engine ray knows the text rules {ENGLISH} only", got=rules, mend='engine="local"')
     sources = Sources(traces, columns=columns, strict=strict, wrong=wrong)
     target = None if out is None else Path(out)
     if target is not None:
@@ -98,7 +105,7 @@ def mine(
         encoder = _on_ray(encoder, sources)
     run = Run(chosen, encoder, progress or (lambda stage, done, total: None))
     try:
-        with _corpus(engine, sources, groups, workers, work_dir, run.reading) as corpus:
+        with _corpus(engine, sources, groups, workers, work_dir, run.reading, rules) as corpus:
             run.count(corpus)
             run.filter()
             run.judge()
@@ -133,6 +140,7 @@ def _corpus(
     workers: int | None,
     work_dir: str | Path | None,
     progress: Callable[[str, int], None],
+    rules: str,
 ) -> Iterator[Corpus | RayCorpus]:
     """The corpus, encoded; `sources` has its account afterwards."""
     if engine == "ray":
@@ -145,7 +153,9 @@ def _corpus(
         return
     with (
         scratch(work_dir) as spill,
-        Corpus.encode(sources, groups=groups, spill_dir=spill, workers=workers, progress=progress) as corpus,
+        Corpus.encode(
+            sources, groups=groups, spill_dir=spill, workers=workers, progress=progress, rules=rules
+        ) as corpus,
     ):
         yield corpus
 

@@ -28,6 +28,7 @@ from hicra.errors import ConfigError, DataError, require
 from hicra.grams.corpus import ClusterFrequency, Groups, Progress, grouping
 from hicra.grams.embed import Encoder
 from hicra.grams.sources import Tally
+from hicra.grams.text import ENGLISH
 from hicra.traces.read import trace_files
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class RayCorpus:
         self._n_parts = parts
         self._parts: list[Any] = []
         self.tally = Tally()
+        self.rules = ENGLISH
         self.groups: tuple[str, ...] = ()
         self.group_problems = np.zeros(0, np.int64)
         self.n_solutions = self.n_problems = self.n_statements = self.n_characters = self.n_words = 0

@@ -19,6 +19,10 @@ Rules of version 1:
   line or of the sentence follow.
 - A sentence start is a clause start too. The start of the text starts both.
 
+These are the rules named ``english-maths``. Another language or domain is another object of the same kind, made by
+another function and named in the gram sets that were made for it: ``code-agent`` (`hicra.grams.text_agent`) takes
+code, tool calls and transcripts for execution. Grams of different rules do not mix.
+
 Tokenisers that lose white space (WordPiece, word-level ones) write ``let ' s``: there (`lossy=True`) apostrophes and
 hyphens are letters of their own and `variants` spells a gram in each spacing that such a tokeniser can produce.
 """
@@ -27,6 +31,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -37,6 +42,10 @@ from hicra.errors import DataError
 
 TEXT_VERSION = 1
 """The version of the rules that this package runs; gram sets carry the version that they were made for."""
+
+ENGLISH, AGENT = "english-maths", "code-agent"
+VERSIONS = {ENGLISH: TEXT_VERSION, AGENT: 1}
+"""The rules that there are, and the version of each that this package runs."""
 
 # --- what a transition emits
 NONE, SPACE, COMMA, NEWLINE, BREAK = 0, 1, 2, 3, 4
@@ -143,30 +152,33 @@ def _plain(byte: int) -> tuple[int, int]:
     return kind, byte + 32 if 65 <= byte <= 90 else byte
 
 
-def _text_step(context: str, lead: str, byte: int, lossy: bool) -> _Step:
-    """One byte of ordinary text, one-byte characters and the multi-byte ones that mean something to the rules."""
+def _text_step(context: str, lead: str, byte: int, lossy: bool, on: Callable[..., _Step] = _on) -> _Step:
+    """One byte of ordinary text, one-byte characters and the multi-byte ones that mean something to the rules.
+
+    `on` says what a character does once it is known, see `_on`.
+    """
     continuation = 0x80 <= byte <= 0xBF
     if lead == "":
         if byte in (0xC2, 0xC3, 0xE2):
             return (context, f"{byte:X}"), LEAD, 0
         kind, symbol = _plain(byte)
-        return _on(context, kind, symbol, False, lossy)
+        return on(context, kind, symbol, False, lossy)
     if not continuation:  # broken UTF-8: break, and let no half word match
         kind, symbol = _plain(byte)
-        state, _, _ = _on("glue" if kind == _LETTER else "gap", kind, symbol, False, lossy)
+        state, _, _ = on("glue" if kind == _LETTER else "gap", kind, symbol, False, lossy)
         return state, BREAK, 0
     if lead == "E2":
         return (context, "E280" if byte == 0x80 else "E2xx"), NONE, 0
     if lead == "C3":  # U+00C0..U+00FF become one symbol, their Latin-1 code; no valid UTF-8 reads like that
         code = byte + 0x40
         if code in (0xD7, 0xF7):  # times, divided by
-            return _on(context, _SIGN, 0, True, lossy)
-        return _on(context, _LETTER, code + 32 if code < 0xDF else code, True, lossy)
+            return on(context, _SIGN, 0, True, lossy)
+        return on(context, _LETTER, code + 32 if code < 0xDF else code, True, lossy)
     if lead == "C2":
         kind = {0xA0: _SPACE, 0xAB: _QUOTE, 0xBB: _QUOTE}.get(byte, _SIGN)
     else:
         kind = _GENERAL_PUNCTUATION.get(byte, _SIGN) if lead == "E280" else _SIGN
-    return _on(context, kind, 0, True, lossy)
+    return on(context, kind, 0, True, lossy)
 
 
 def _maths_step(kind_of_maths: str, where: str, byte: int) -> _Step:
@@ -233,45 +245,69 @@ def _odd_step(state: str, byte: int, lossy: bool) -> _Step:
 
 @dataclass(frozen=True, eq=False)
 class TextRules:
-    """One version of the rules, compiled.
+    """Rules of a name and version, compiled.
+
+    Whatever the rules, the states of ordinary text come first and in one order, letters lead from a gap, a newline or
+    a word into a word, and a space leads out of one: inner loops count on it.
 
     Attributes:
+        name: of the rules.
         version: number of the rules.
         lossy: whether apostrophes and hyphens are letters of their own (see the module's text).
         table: uint32 array (states, 256); ``next state | emitted << 8 | symbol << 16`` of each state and byte.
+        start: the state where a text begins.
     """
 
+    name: str
     version: int
     lossy: bool
     table: np.ndarray[Any, np.dtype[np.uint32]]
+    start: int = START_STATE
 
 
 @lru_cache(maxsize=8)
-def text_rules(version: int = TEXT_VERSION, *, lossy: bool = False) -> TextRules:
-    """Compile the rules of a version (cached).
+def text_rules(version: int | None = None, *, name: str = ENGLISH, lossy: bool = False) -> TextRules:
+    """Compile rules (cached).
+
+    Args:
+        version: of the rules; None for the one that this package runs.
+        name: ``"english-maths"`` or ``"code-agent"``.
+        lossy: for tokenisers that lose white space.
 
     Raises:
-        DataError: this package does not know that version.
+        DataError: this package does not know these rules, or not in that version; or `lossy` for rules that need to see
+            lines and spaces.
     """
-    if version != TEXT_VERSION:
+    if name not in VERSIONS:
+        raise DataError(f"unknown text rules: {name!r}", expected=" | ".join(VERSIONS))
+    if version not in (None, VERSIONS[name]):
         raise DataError(
             f"unknown version of the text rules: {version!r}",
-            expected=f"version {TEXT_VERSION}",
+            expected=f"version {VERSIONS[name]} of {name}",
             mend="mine the grams again with this version of hicra, or install the version that made them",
         )
+    if name == AGENT:
+        from hicra.grams.text_agent import rules
+
+        return rules(lossy=lossy)
     table = np.zeros((len(_STATES), 256), np.uint32)
-    for (name, sub), i in _ID.items():
+    for (state_name, sub), i in _ID.items():
         for byte in range(256):
-            if name in _CONTEXTS:
-                step = _text_step(name, sub, byte, lossy)
-            elif name in _MATHS:
-                step = _maths_step(name, sub, byte)
+            if state_name in _CONTEXTS:
+                step = _text_step(state_name, sub, byte, lossy)
+            elif state_name in _MATHS:
+                step = _maths_step(state_name, sub, byte)
             else:
-                step = _odd_step(name, byte, lossy)
-            state, emitted, symbol = step
-            table[i, byte] = _ID[state] | emitted << 8 | symbol << 16
+                step = _odd_step(state_name, byte, lossy)
+            table[i, byte] = packed(step, _ID)
     table.flags.writeable = False
-    return TextRules(version, lossy, table)
+    return TextRules(name, VERSIONS[name], lossy, table)
+
+
+def packed(step: _Step, number: dict[tuple[str, str], int]) -> int:
+    """An entry of a table."""
+    state, emitted, symbol = step
+    return number[state] | emitted << 8 | symbol << 16
 
 
 def normalise(text: str | bytes, rules: TextRules | None = None) -> str:
@@ -279,13 +315,13 @@ def normalise(text: str | bytes, rules: TextRules | None = None) -> str:
 
     Runs the same table as counting and labelling, in plain Python; for whole corpora use the counting kernels.
     """
-    table = (rules or text_rules()).table
+    rules = rules or text_rules()
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     out = bytearray()
-    state = START_STATE
+    state = rules.start
     for byte in data:
-        packed = int(table[state, byte])
-        state, emitted, symbol = packed & 0xFF, packed >> 8 & 0xFF, packed >> 16
+        step = int(rules.table[state, byte])
+        state, emitted, symbol = step & 0xFF, step >> 8 & 0xFF, step >> 16
         if emitted >= LETTER:
             prefix = emitted - LETTER & 3
             if prefix:
@@ -325,8 +361,12 @@ def words(text: str | bytes, rules: TextRules | None = None) -> list[list[str]]:
     return [stretch for stretch in stretches if stretch]
 
 
-def normalise_gram(text: str) -> tuple[str, str | None]:
+def normalise_gram(text: str, rules: TextRules | None = None) -> tuple[str, str | None]:
     """Bring a gram into the form in which it is matched.
+
+    Args:
+        text: of the gram.
+        rules: that it is for; default: those of this module.
 
     Returns:
         The normalised text and a remark on what was taken off beyond case and spacing, or None.
@@ -342,11 +382,11 @@ def normalise_gram(text: str) -> tuple[str, str | None]:
     bare = re.sub(r"\s*[?.!:;,]+$", "", stripped)
     if bare != stripped:
         taken.append(f"trailing {stripped[len(bare) :].strip()}")
-    stretches = words(bare)
+    stretches = words(bare, rules)
     if not stretches:
         raise DataError(f"the gram {text!r} holds no word", expected="a phrase of one or more words")
     phrase = " ".join(stretches[0])
-    if normalise(f"a {bare} a") != f"a {phrase} a":  # between words, so that breaks at its ends show too
+    if normalise(f"a {bare} a", rules) != f"a {phrase} a":  # between words, so that breaks at its ends show too
         raise DataError(
             f"the gram {text!r} holds a break (a full stop, a digit, maths ...)",
             expected="a phrase that one stretch of text can hold",

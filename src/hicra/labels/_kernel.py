@@ -86,9 +86,9 @@ def classify(data, offset, table, symbol_class, go, start, symbol, facts):  # ty
 @nb.njit(cache=True, nogil=True)
 def _end_word(  # type: ignore[no-untyped-def]
     s, k, ring, last, opened, token_at, solid, facts, ids,
-    first_out, next_out, gram, length, need, gram_id, owner, begin, matches, found,
+    first_out, next_out, gram, length, need, gram_id, owner, reach, begin, matches, found,
 ):  # fmt: skip
-    """A word ends in state s, symbol k and token `last`: write the longest gram that ends here, where it may begin."""
+    """Word k ends in state s and token `last`: write the longest match that ends here, where it may begin."""
     u = first_out[s]
     while u:
         g = gram[u]
@@ -102,19 +102,41 @@ def _end_word(  # type: ignore[no-untyped-def]
                 if gram_id[t] < 0 or owner[t] >= at:
                     gram_id[t], owner[t], begin[t] = g, at, fresh
                     fresh = False
+                    if len(reach):
+                        reach[t] = k
             if found < len(matches):
                 matches[found, 0] = token_at[at & ring]
                 matches[found, 1] = last
                 matches[found, 2] = g
+                matches[found, 3] = at
+                matches[found, 4] = k
             return found + 1
         u = next_out[u]
     return found
 
 
 @nb.njit(cache=True, nogil=True)
+def _join(gram_id, begin, owner, reach, cluster):  # type: ignore[no-untyped-def]
+    """Of occurrences of one cluster that overlap or follow each other word on word, make one: that of the first."""
+    before = -1  # the labelled token before this one
+    joined = False
+    word = np.int64(0)  # where the occurrence reaches that others join
+    for t in range(len(gram_id)):
+        g = gram_id[t]
+        if g < 0:
+            continue
+        if begin[t]:
+            joined = before >= 0 and cluster[g] >= 0 and cluster[gram_id[before]] == cluster[g] and owner[t] <= word + 1
+            word = reach[t]
+        if joined:
+            begin[t], gram_id[t] = False, gram_id[before]
+        before = t
+
+
+@nb.njit(cache=True, nogil=True)
 def label(  # type: ignore[no-untyped-def]
     ids, row_offset, keep, data, symbol_of, facts,
-    table, symbol_class, go, start, first_out, next_out, gram, length, need, ring_size,
+    table, start_rules, symbol_class, go, start, first_out, next_out, gram, length, need, ring_size, cluster,
     gram_id, begin, matches,
 ):  # fmt: skip
     """Label rows of token ids.
@@ -123,11 +145,13 @@ def label(  # type: ignore[no-untyped-def]
         ids: (N,) token ids; row r is ``ids[row_offset[r]:row_offset[r + 1]]``.
         keep: (N,) which tokens count, or of length 0 for all; the others break matches and are never looked at.
         data, symbol_of, facts: the vocabulary's bytes and what `classify` found.
-        table ... need: the text rules and the automaton.
-        ring_size: a power of two greater than the longest gram's symbols + 1.
+        table, start_rules: the text rules, and their state where a text begins.
+        symbol_class ... need: the automaton.
+        ring_size: a power of two greater than the longest match's words + 1.
+        cluster: (K,) int32 of each gram, -1 for none, to join occurrences of one cluster; or of length 0 not to.
         gram_id: (N,) int32 filled with -1, written; begin: (N,) bool filled with False, written.
-        matches: (M, 3) written with first token, last token, gram of the longest match that ends at each word end; M
-            may be 0.
+        matches: (M, 5) written with first token, last token, gram, first word and last word of the longest match that
+            ends at each word end; M may be 0. Words are numbered through; numbers skip one at a break.
 
     Returns:
         The number of matches, or -1 - i where ids[i] is outside the vocabulary.
@@ -135,18 +159,19 @@ def label(  # type: ignore[no-untyped-def]
     size = len(facts)
     has_keep = len(keep) > 0
     ring = ring_size - 1
-    # at the numbers of the latest symbols that begin a word: the token of its first byte, and what opened there
+    # at the numbers of the latest words: the token of the first byte, and what opened there
     token_at = np.zeros(ring_size, np.int64)
     opened = np.zeros(ring_size, np.uint8)
     solid = np.zeros(len(ids), np.bool_)  # of PLAIN tokens: holds bytes of a word
-    owner = np.empty(len(ids), np.int64)  # of a labelled token: where its match begins, as a symbol number
+    owner = np.empty(len(ids), np.int64)  # of a labelled token: where its match begins, as the number of a word
+    reach = np.empty(len(ids) if len(cluster) else 0, np.int64)  # ... and where it ends
     apostrophe, hyphen = symbol_class[39], symbol_class[45]
     lead = mark_first = mark_last = last = np.int64(0)
     found = 0
-    k = np.int64(0)  # number of the latest symbol
+    k = np.int64(0)  # number of the latest word
     for row in range(len(row_offset) - 1):
         lo, hi = row_offset[row], row_offset[row + 1]
-        q = _GAP  # state of the text rules
+        q = start_rules  # state of the text rules
         s = np.int64(start)  # state of the automaton
         in_gap = True  # no word since the last separator
         opens = np.uint8(_ALL)
@@ -163,7 +188,6 @@ def label(  # type: ignore[no-untyped-def]
                     if s != 0:
                         for i in range(a, z):
                             s = np.int64(go[s, symbol_of[i]])
-                        k += z - a
                         last = np.int64(t)
                     continue
                 if (what == SPACED_LETTERS and q == _WORD) or (
@@ -173,14 +197,13 @@ def label(  # type: ignore[no-untyped-def]
                         if first_out[s]:
                             found = _end_word(
                                 s, k, ring, last, opened, token_at, solid, facts, ids,
-                                first_out, next_out, gram, length, need, gram_id, owner, begin, matches, found,
+                                first_out, next_out, gram, length, need, gram_id, owner, reach, begin, matches, found,
                             )  # fmt: skip
                         s = np.int64(go[s, SPACE_CLASS])
-                        k += 1
                     letters = a + 1 if what == SPACED_LETTERS else a
-                    opened[(k + 1) & ring] = opens
-                    token_at[(k + 1) & ring] = last = np.int64(t)
-                    k += z - letters
+                    k += 1
+                    opened[k & ring] = opens
+                    token_at[k & ring] = last = np.int64(t)
                     q, in_gap, opens = _WORD, False, np.uint8(0)
                     if s == start:  # no gram under way
                         s = np.int64(facts[token, _JUMP])
@@ -196,11 +219,14 @@ def label(  # type: ignore[no-untyped-def]
                             if not in_gap and first_out[s]:
                                 found = _end_word(
                                     s, k, ring, last, opened, token_at, solid, facts, ids,
-                                    first_out, next_out, gram, length, need, gram_id, owner, begin, matches, found,
+                                    first_out, next_out, gram, length, need,
+                                    gram_id, owner, reach, begin, matches, found,
                                 )  # fmt: skip
-                            if net & 1 << 11 or not in_gap:
-                                s = np.int64(start) if net & 1 << 11 else np.int64(go[s, SPACE_CLASS])
+                            if net & 1 << 11:
+                                s = np.int64(start)
                                 k += 1
+                            elif not in_gap:
+                                s = np.int64(go[s, SPACE_CLASS])
                             opens |= np.uint8((net >> 8) & _ALL)
                             in_gap = True
                         continue
@@ -209,7 +235,7 @@ def label(  # type: ignore[no-untyped-def]
                 symbol = b = np.uint8(0)
                 if reset:
                     emitted = BREAK
-                    q = _GAP
+                    q = start_rules
                 else:
                     b = data[i]
                     packed = table[q, b]
@@ -219,15 +245,14 @@ def label(  # type: ignore[no-untyped-def]
                 if emitted >= LETTER:
                     since = lead if emitted & WIDE else np.int64(t)  # the token of the character's first byte
                     if in_gap:
-                        opened[(k + 1) & ring] = opens
-                        token_at[(k + 1) & ring] = since
+                        k += 1
+                        opened[k & ring] = opens
+                        token_at[k & ring] = since
                         opens = np.uint8(0)
                         in_gap = False
                     if emitted & 3:  # the apostrophe or hyphen that was held back
-                        k += 1
                         solid[mark_first : mark_last + 1] = True
                         s = np.int64(go[s, apostrophe if emitted & 3 == 1 else hyphen])
-                    k += 1
                     solid[since : t + 1] = True
                     last = np.int64(t)
                     s = np.int64(go[s, symbol_class[symbol]])
@@ -242,11 +267,15 @@ def label(  # type: ignore[no-untyped-def]
                     if not in_gap and first_out[s]:
                         found = _end_word(
                             s, k, ring, last, opened, token_at, solid, facts, ids,
-                            first_out, next_out, gram, length, need, gram_id, owner, begin, matches, found,
+                            first_out, next_out, gram, length, need, gram_id, owner, reach, begin, matches, found,
                         )  # fmt: skip
-                    if emitted == BREAK or not in_gap:
-                        s = np.int64(start) if emitted == BREAK else np.int64(go[s, SPACE_CLASS])
+                    if emitted == BREAK:
+                        s = np.int64(start)
                         k += 1
+                    elif not in_gap:
+                        s = np.int64(go[s, SPACE_CLASS])
                     opens |= _OPENS[emitted]
                     in_gap = True
+    if len(cluster):
+        _join(gram_id, begin, owner, reach, cluster)
     return found

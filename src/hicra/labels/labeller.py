@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from hicra import DEFAULT_GRAMS
 from hicra.errors import ConfigError, DataError, require
 from hicra.grams.gramset import GramSet
-from hicra.grams.text import TEXT_VERSION, text_rules
+from hicra.grams.text import text_rules
 from hicra.labels.automaton import Automaton, build
 from hicra.labels.vocab import Vocab, byte_vocab, vocab_of
+
+Join = Literal["apart", "cluster"]
+"""What becomes of occurrences that touch, see `Labeller`."""
 
 
 @dataclass(frozen=True)
@@ -63,23 +66,24 @@ class Labeller:
         tokenizer: a transformers or tokenizers tokenizer, a `Vocab`, or a name or path for ``AutoTokenizer``. Without
             one there are only `spans`.
 
+        join: what becomes of occurrences that touch, i.e. overlap or follow each other word on word: ``"apart"``, each
+            is one; ``"cluster"``, those of one cluster are one, of the first one's gram. `Labels.mask` is the same.
+
     Raises:
-        DataError: the gram set cannot be loaded, or was made for other text rules.
-        ConfigError: the tokenizer is of a kind whose bytes are not known.
+        DataError: the gram set cannot be loaded, or was made for text rules that are not known, or not for this kind of
+            tokenizer.
+        ConfigError: the tokenizer is of a kind whose bytes are not known; an unknown `join`.
     """
 
-    def __init__(self, grams: GramSet | str = DEFAULT_GRAMS, tokenizer: Any = None) -> None:
+    def __init__(self, grams: GramSet | str = DEFAULT_GRAMS, tokenizer: Any = None, *, join: Join = "apart") -> None:
         self.grams = grams if isinstance(grams, GramSet) else GramSet.load(grams)
-        if self.grams.text_version != TEXT_VERSION:
-            raise DataError(
-                f"the gram set {self.grams.name!r} was made for other text rules",
-                expected=f"version {TEXT_VERSION}",
-                got=f"version {self.grams.text_version}",
-                mend="mine it again with this version of hicra",
-            )
+        text_rules(self.grams.text_version, name=self.grams.rules)
+        if join not in get_args(Join):
+            raise ConfigError("unknown way to join occurrences", expected=" | ".join(get_args(Join)), got=repr(join))
+        self.join = join
         if isinstance(tokenizer, str):
             tokenizer = require("transformers", "train").AutoTokenizer.from_pretrained(tokenizer)
-        self._machine = None if tokenizer is None else _Machine(self.grams, vocab_of(tokenizer))
+        self._machine = None if tokenizer is None else _Machine(self.grams, vocab_of(tokenizer), join)
         self._text_machine: _Machine | None = None
         self.tokenizer_name = str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__)
 
@@ -157,20 +161,22 @@ class Labeller:
         if not isinstance(text, str):
             raise DataError("spans needs a text", expected="str", got=type(text).__name__)
         if self._text_machine is None:
-            self._text_machine = _Machine(self.grams, byte_vocab())
+            self._text_machine = _Machine(self.grams, byte_vocab(), self.join)
         data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
         bounds = np.array([0, len(data)], np.int64)
         _, matches = self._text_machine.run(data, bounds, np.empty(0, np.bool_), want_matches=True)
         # a match is owned away by one that begins no later and ends no earlier; in order of end these are seen from
         # behind
-        kept: list[tuple[int, int, int]] = []
-        for start, last, gram in matches.tolist():
-            while kept and kept[-1][0] >= start:
+        kept: list[list[int]] = []
+        for match in matches.tolist():
+            while kept and kept[-1][0] >= match[0]:
                 kept.pop()
-            kept.append((start, last, gram))
+            kept.append(match)
+        if self.join == "cluster":
+            kept = _joined(kept, self.grams.cluster_id)
         char_of = np.cumsum((data & 0xC0) != 0x80) - 1  # byte -> index of its character
         grams = self.grams
-        return [Span(int(char_of[a]), int(char_of[z]) + 1, grams[g].text, grams[g].cluster) for a, z, g in kept]
+        return [Span(int(char_of[a]), int(char_of[z]) + 1, grams[g].text, grams[g].cluster) for a, z, g, _, _ in kept]
 
     def _need_machine(self) -> _Machine:
         if self._machine is None:
@@ -207,17 +213,18 @@ class Labeller:
 class _Machine:
     """Text rules, automaton and vocabulary, ready for the kernel."""
 
-    def __init__(self, grams: GramSet, vocab: Vocab) -> None:
+    def __init__(self, grams: GramSet, vocab: Vocab, join: Join) -> None:
         from hicra.labels import _kernel
 
         self.vocab = vocab
+        self._cluster = grams.cluster_id if join == "cluster" else np.empty(0, np.int32)
         self.automaton = build(grams, lossy=vocab.lossy)
-        self._table = text_rules(grams.text_version, lossy=vocab.lossy).table
+        self._rules = text_rules(grams.text_version, name=grams.rules, lossy=vocab.lossy)
         self._symbol = np.empty(len(vocab.data), np.uint8)
         self._facts = np.zeros((len(vocab), _kernel.COLUMNS), np.int32)
         a = self.automaton
         _kernel.classify(
-            vocab.data, vocab.offset, self._table, a.symbol_class, a.go, a.start, self._symbol, self._facts
+            vocab.data, vocab.offset, self._rules.table, a.symbol_class, a.go, a.start, self._symbol, self._facts
         )
         self._ring = 1 << (a.longest + 3).bit_length()
         self._kernel = _kernel.label
@@ -230,17 +237,17 @@ class _Machine:
         *,
         want_matches: bool = False,
     ) -> tuple[tuple[np.ndarray[Any, Any], ...], np.ndarray[Any, Any]]:
-        """(mask, gram_id, begin), each (N,), and the matches (M, 3) where they are wanted."""
+        """(mask, gram_id, begin), each (N,), and the matches (M, 5) where they are wanted."""
         a = self.automaton
         if ids.dtype not in (np.int32, np.int64, np.uint8):
             ids = ids.astype(np.int64)
         gram_id = np.full(len(ids), -1, np.int32)
         begin = np.zeros(len(ids), np.bool_)
-        matches = np.empty((len(ids) // 2 + 1 if want_matches else 0, 3), np.int64)
+        matches = np.empty((len(ids) // 2 + 1 if want_matches else 0, 5), np.int64)
         found = self._kernel(
             np.ascontiguousarray(ids), bounds, np.ascontiguousarray(keep), self.vocab.data, self._symbol, self._facts,
-            self._table, a.symbol_class, a.go, a.start, a.first_out, a.next_out, a.gram, a.length, a.need, self._ring,
-            gram_id, begin, matches,
+            self._rules.table, self._rules.start, a.symbol_class, a.go, a.start, a.first_out, a.next_out, a.gram,
+            a.length, a.need, self._ring, self._cluster, gram_id, begin, matches,
         )  # fmt: skip
         if found < 0:
             at = -1 - found
@@ -252,6 +259,18 @@ class _Machine:
                 mend="use the tokenizer that made the ids, and mask padding out if it is marked by another number",
             )
         return (gram_id >= 0, gram_id, begin), matches[:found]
+
+
+def _joined(kept: list[list[int]], cluster: np.ndarray[Any, np.dtype[np.int32]]) -> list[list[int]]:
+    """Matches that own something, in order, with those of one cluster that touch made one; see `_kernel._join`."""
+    found: list[list[int]] = []
+    for start, last, gram, first_word, last_word in kept:
+        before = found[-1] if found else None
+        if before and cluster[gram] >= 0 and cluster[before[2]] == cluster[gram] and first_word <= before[4] + 1:
+            before[1], before[4] = last, last_word
+        else:
+            found.append([start, last, gram, first_word, last_word])
+    return found
 
 
 def _is_row(item: Any) -> bool:
