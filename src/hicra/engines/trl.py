@@ -152,7 +152,7 @@ class HICRAMixin(RecordMixin, ExactResumeMixin):
         )
         if mode == "train":
             self._hicra_number += 1
-            self._look_at_first_batch(labels.mask, mask)
+            self._hicra_look_at_first_batch(labels.mask, mask)
         output["planning_mask"] = labels.mask & mask
         output[ROW] = torch.arange(len(ids), device=ids.device)
         return output

@@ -92,7 +92,7 @@ class RecordMixin:
         self._hicra_committed = step
         meter = self._hicra_meters["train"]
         meter.reduce(self.accelerator)
-        metrics = meter.step(self._metrics["train"])
+        metrics = meter.step(self._hicra_trl_metrics())
         if self._hicra_gauge is not None:  # reduced sums are the same on every rank, so the gauge is
             self.credit.gauge = self._hicra_gauge.update(-metrics.get("logprob_execution", math.nan))
             metrics["competence"] = self.credit.gauge
@@ -122,7 +122,7 @@ class RecordMixin:
             return
         config = {"trainer": self.args.to_dict(), "credit": asdict(self.credit.config), **self.run_notes}
         config["model"] = getattr(self.model.config, "name_or_path", None) or None
-        config["reward"] = list(self.reward_func_names)
+        config["reward"] = list(getattr(self, "reward_func_names", ()))
         seed = int(self.args.seed)
         with self.accelerator.main_process_first():  # rank 0 moves old files away before others write new ones
             self.run_writer = RunWriter.create(
@@ -136,6 +136,10 @@ class RecordMixin:
             )
         self._hicra_watch = Watch(RunReader(self.args.run_path).metrics() if resume_step is not None else ())
 
+    def _hicra_trl_metrics(self) -> Mapping[str, Sequence[float]]:
+        """TRL's own metrics since its last log line."""
+        return self._metrics["train"]  # type: ignore[no-any-return]
+
     def _hicra_groups_to_keep(self, complete: Sequence[Generation]) -> set[int]:
         """Numbers of the groups whose text is kept."""
         groups_each = len(complete[0]) * self.args.world_size // self.num_generations if complete else 0
@@ -145,7 +149,7 @@ class RecordMixin:
         if self.run_writer is not None and self.args.process_index == 0:
             self.run_writer.note(self._hicra_step, text)
 
-    def _look_at_first_batch(self, planning: Tensor, mask: Tensor) -> None:
+    def _hicra_look_at_first_batch(self, planning: Tensor, mask: Tensor) -> None:
         tokens = 0 if self._hicra_looked else int(mask.sum())
         if not tokens:  # a batch may be masked out as a whole, e.g. where all of it is truncated
             return
