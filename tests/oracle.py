@@ -5,8 +5,11 @@ It reads the rules of `hicra.grams.text` as prose. Tests compare the package's t
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 SPACES = " \t\r\v\f\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200d\u202f"
 BLANK_LINE = re.compile(rf"\n[{SPACES}]*\n")
@@ -166,6 +169,39 @@ def identifier_mark(c: str, lossy: bool) -> bool:
     return apostrophe(c) or (lossy and hyphen(c))
 
 
+SLOTS = json.loads((Path(__file__).parents[1] / "src" / "hicra" / "grams" / "slots.json").read_text("utf-8"))
+
+
+@cache
+def expression(gram: str, lossy: bool) -> re.Pattern[str]:
+    """A gram or pattern as a regular expression over words with single spaces between."""
+
+    def spelled(phrase: str) -> str:
+        return "".join(f" ?{c} ?" if lossy and c in "'-" else re.escape(c) for c in phrase)
+
+    def forms(item: str) -> list[str]:
+        return [form for family in SLOTS["forms"] if item in family for form in family]
+
+    def part(m: re.Match[str]) -> str:
+        whole = m[0]
+        if whole == "[":
+            return "(?:"
+        if whole == "]":
+            return ")?"
+        if not whole.startswith("<"):
+            return f"(?: {spelled(whole)})"
+        name = whole[1:-1]
+        if name == "word":
+            return "(?: [^ ]+)"
+        if "|" in name or "~" in name:
+            choices = [c for item in name.split("|") for c in (forms(item[:-1]) if item.endswith("~") else [item])]
+        else:
+            choices = SLOTS["slots"][name]["words"]
+        return "(?: (?:" + "|".join(map(spelled, choices)) + "))"
+
+    return re.compile(re.sub(r"<[^>]*>|\[|\]|[^<>\[\] ]+| ", lambda m: "" if m[0] == " " else part(m), gram))
+
+
 def matches(text: str, grams: list[tuple[str, str]], *, lossy: bool = False) -> list[tuple[int, int, list[int]]]:
     """Every match of (text, at) grams: (first character, gram index, positions of its non-space characters)."""
     found = []
@@ -174,12 +210,7 @@ def matches(text: str, grams: list[tuple[str, str]], *, lossy: bool = False) -> 
             for last in range(first, len(words)):
                 phrase = " ".join(w.text for w in words[first : last + 1])
                 for g, (gram, at) in enumerate(grams):
-                    if lossy:
-                        spelled = "".join(f" ?{c} ?" if c in "'-" else c for c in gram)
-                        same = re.fullmatch(spelled, phrase) is not None
-                    else:
-                        same = gram == phrase
-                    if not same:
+                    if expression(gram, lossy).fullmatch(f" {phrase}") is None:
                         continue
                     if (at == "clause" and not words[first].clause) or (at == "sentence" and not words[first].sentence):
                         continue
@@ -188,19 +219,26 @@ def matches(text: str, grams: list[tuple[str, str]], *, lossy: bool = False) -> 
     return found
 
 
+def rank(match: tuple[int, int, list[int]], grams: list[tuple[str, str]]) -> tuple[int, int, bool, int]:
+    """The match with the least rank has a character or token."""
+    first, g, chars = match
+    return first, -chars[-1], "<" in grams[g][0] or "[" in grams[g][0], g
+
+
 def label_ranges(
     text: str, ranges: list[tuple[int, int]], grams: list[tuple[str, str]], *, lossy: bool = False
 ) -> tuple[list[bool], list[int], list[bool]]:
     """Labels of tokens given as character ranges, straight from the definition.
 
-    A token belongs to the match that overlaps it and begins leftmost, the longest of these; an occurrence begins at
-    the first token that belongs to it.
+    A token belongs to the match that overlaps it and begins leftmost, the longest of these; of several grams that match
+    the same words, a phrase comes before patterns, and these in their order. An occurrence begins at the first token
+    that belongs to it.
     """
     found = matches(text, grams, lossy=lossy)
     owner: list[int] = []
     for lo, hi in ranges:
         over = [m for m, (_, _, chars) in enumerate(found) if any(lo <= c < hi for c in chars)]
-        owner.append(min(over, key=lambda m: (found[m][0], -found[m][2][-1])) if over else -1)
+        owner.append(min(over, key=lambda m: rank(found[m], grams)) if over else -1)
     gram_id = [found[m][1] if m >= 0 else -1 for m in owner]
     begin = [m >= 0 and m not in owner[:i] for i, m in enumerate(owner)]
     return [m >= 0 for m in owner], gram_id, begin

@@ -108,7 +108,9 @@ def _print_head(grams: GramSet) -> None:
             Text(f"{name} {count}", style=FUNCTION_STYLES[name]) for name, count in functions.items()
         )
         facts.add_row("functions", legend)
-    facts.add_row("text rules", f"version {grams.text_version}")
+    if grams.patterns:
+        facts.add_row("patterns", str(grams.patterns))
+    facts.add_row("text rules", f"{grams.rules} version {grams.text_version}")
     facts.add_row("hash", grams.hash)
     for key, value in grams.provenance.items():
         plain = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

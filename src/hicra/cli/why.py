@@ -87,6 +87,8 @@ def _plain(answer: Answer, grams: GramSet) -> dict[str, Any]:
         "reasons": list(answer.reasons),
         "cluster": list(answer.cluster),
         "inside": list(answer.inside),
+        "pattern": answer.pattern,
+        "slots": [{"slot": slot, "words": words} for slot, words in answer.slots],
         "nearest": [{"gram": text, "likeness": round(likeness, 4)} for text, likeness in answer.nearest],
         "numbers": numbers,
     }

@@ -24,7 +24,7 @@ import numpy as np
 from hicra import _shapes
 from hicra.errors import DataError
 from hicra.grams.gramset import Gram, GramSet
-from hicra.grams.text import words
+from hicra.grams.text import TextRules, text_rules, words
 
 if TYPE_CHECKING or _shapes.CHECKED:
     from jaxtyping import Bool, Int
@@ -53,7 +53,13 @@ def placebo_grams(grams: GramSet, texts: Iterable[str], *, seed: int = 0) -> Gra
     Raises:
         DataError: the corpus is empty, or has too few different n-grams.
     """
-    corpus = _Corpus(texts)
+    if grams.patterns:
+        raise DataError(
+            f"the set {grams.name!r} holds {grams.patterns} patterns, and a pattern has no partner of as many words",
+            expected="phrases only",
+            mend="take the rate-matched random mask as the control, or a set without the patterns",
+        )
+    corpus = _Corpus(texts, text_rules(name=grams.rules))
     real = [(tuple(g.text.split(" ")), g.at) for g in grams]
     counts, covered = corpus.occurrences(real)
     inside = {part for gram, _ in real for part in _parts(gram)}
@@ -89,6 +95,7 @@ def placebo_grams(grams: GramSet, texts: Iterable[str], *, seed: int = 0) -> Gra
         placebo,
         name=f"{grams.name}-placebo-seed{seed}",
         text_version=grams.text_version,
+        rules=grams.rules,
         provenance={
             "control": "placebo",
             "parent": grams.name,
@@ -114,14 +121,14 @@ def _parts(gram: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 class _Corpus:
     """Texts as one array of word ids, with the number of words that follow each in its stretch between breaks."""
 
-    def __init__(self, texts: Iterable[str]) -> None:
+    def __init__(self, texts: Iterable[str], rules: TextRules) -> None:
         if isinstance(texts, str):
             raise DataError("texts is one string", expected="a list of texts", got=repr(texts)[:80])
         ids: dict[str, int] = defaultdict(lambda: len(ids))
         flat: list[int] = []
         lengths: list[int] = []
         for text in texts:
-            for stretch in words(text):
+            for stretch in words(text, rules):
                 flat.extend(ids[word] for word in stretch)
                 lengths.append(len(stretch))
         if not flat:

@@ -69,7 +69,7 @@ class Pattern:
     def fill(self, words: Sequence[str]) -> tuple[tuple[str, str], ...] | None:
         """What fills the slots where the pattern is these words: (slot, words) in order; None where it is not."""
         for steps in _expand(self.parts):
-            if len(steps) == len(words) and all(
+            if len(steps) == len(words) > 0 and all(
                 choice is None or word in choice for (choice, _), word in zip(steps, words, strict=True)
             ):
                 filled: dict[int, tuple[str, list[str]]] = {}
@@ -141,7 +141,7 @@ def _sequence(
             parts.append(option)
         elif token == "]" and inside:
             return tuple(parts), tokens
-        elif token in "[]<>":
+        elif token in ("[", "]", "<", ">"):
             raise DataError(
                 f"the pattern {text!r} has brackets that do not fit",
                 expected="<slot>, and [optional words] that hold no further square brackets",

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hicra.grams.evidence import Evidence
 from hicra.grams.gramset import Gram, GramSet
-from hicra.grams.text import normalise_gram
+from hicra.grams.pattern import Slot, is_pattern, normalise_any, parse
+from hicra.grams.text import ENGLISH, text_rules
 
 if TYPE_CHECKING:
     from hicra.grams.embed import Encoder
@@ -28,6 +29,8 @@ class Answer:
         reasons: sentences, the one that decides first.
         cluster: other wordings of its cluster, those in most problems first.
         inside: grams of the set that the phrase holds: these words of it are labelled.
+        pattern: the pattern of the set that the phrase is an occurrence of, or None where the set holds it as it is.
+        slots: what fills the pattern's slots, (slot, words) in order.
         nearest: (gram of the set, likeness in 0..1), likest first; only for phrases that are not in the set.
         numbers: the candidate's row of the evidence, empty where there is none.
     """
@@ -39,6 +42,8 @@ class Answer:
     inside: tuple[str, ...] = ()
     nearest: tuple[tuple[str, float], ...] = ()
     numbers: dict[str, Any] | None = None
+    pattern: str | None = None
+    slots: tuple[tuple[str, str], ...] = ()
 
 
 def why(
@@ -52,7 +57,7 @@ def why(
     """Say why a phrase is in a set or not.
 
     Args:
-        phrase: in any spelling that `normalise_gram` takes.
+        phrase: in any spelling that `normalise_gram` takes, or a pattern.
         grams: the set.
         evidence: of the mining run that made the set.
         encoder: for the grams that are nearest in meaning; without one, likeness is that of the spelling.
@@ -61,9 +66,9 @@ def why(
     Raises:
         DataError: the phrase holds no word, or a break that no gram can reach across.
     """
-    text, _ = normalise_gram(phrase)
+    text, _ = normalise_any(phrase, None if grams.rules == ENGLISH else text_rules(name=grams.rules))
     row = None if evidence is None else evidence.row(text)
-    inside = tuple(g.text for g in grams if g.text != text and f" {g.text} " in f" {text} ")
+    inside = tuple(g.text for g in grams if g.text != text and _holds(text, g.text))
     if text in grams:
         gram = grams[grams.index(text)]
         others = () if gram.cluster is None else tuple(g.text for g in grams if g.cluster == gram.cluster)
@@ -72,6 +77,15 @@ def why(
             others = tuple(sorted(others, key=lambda t: known.get(t, len(known))))
         reasons = _why_in(gram, grams, row, evidence)
         return Answer(text, "in", reasons, tuple(t for t in others if t != text), inside, (), row)
+    for gram in grams:  # of several patterns the first one labels it, and a set's order is that of its texts
+        filled = parse(gram.text).fill(text.split(" ")) if is_pattern(gram.text) else None
+        if filled is not None:
+            others = () if gram.cluster is None else tuple(g.text for g in grams if g.cluster == gram.cluster)
+            return Answer(
+                text, "in", (_occurs(gram, filled), *_why_in(gram, grams, None, None)),
+                tuple(t for t in others if t != gram.text), tuple(t for t in inside if t != gram.text), (), row,
+                gram.text, filled,
+            )  # fmt: skip
     near = tuple(_nearest(text, grams, encoder)[:nearest])
     if row is not None and evidence is not None:
         reasons = (_decided(text, row, evidence), *_counted(row, evidence))
@@ -79,8 +93,45 @@ def why(
     return Answer(text, "unknown", (_why_unknown(text, grams, evidence),), (), inside, near)
 
 
+def _holds(text: str, gram: str) -> bool:
+    """Whether a phrase holds a gram, or an occurrence of it, word by word."""
+    if not is_pattern(gram):
+        return f" {gram} " in f" {text} "
+    if is_pattern(text):
+        return False
+    words, pattern = text.split(" "), parse(gram)
+    lengths = {len(frame) for frame in pattern.frames()}
+    windows = (words[i : i + n] for n in lengths for i in range(len(words) - n + 1) if n < len(words))
+    return any(pattern.fill(window) is not None for window in windows)
+
+
+def _occurs(gram: Gram, filled: tuple[tuple[str, str], ...]) -> str:
+    """That a phrase is an occurrence of a pattern, and how."""
+    said = ", ".join(f"<{slot}> is {words!r}" for slot, words in filled)
+    return f"it is an occurrence of the pattern {gram.text!r}" + (f": {said}" if said else "")
+
+
+def _stands_for(text: str, most: int = 8) -> str:
+    """What a pattern's slots take, in words."""
+    slots = {part.name: part.choices for part in parse(text).parts if isinstance(part, Slot)}
+    slots |= {
+        p.name: p.choices for part in parse(text).parts if isinstance(part, tuple) for p in part if isinstance(p, Slot)
+    }
+
+    def listed(choices: tuple[str, ...] | None) -> str:
+        if choices is None:
+            return "any word"
+        rest = f" and {len(choices) - most} more" if len(choices) > most else ""
+        return f"{', '.join(choices[:most])}{rest}"
+
+    return "; ".join(f"<{name}>: {listed(choices)}" for name, choices in slots.items())
+
+
 def _why_in(gram: Gram, grams: GramSet, row: dict[str, Any] | None, evidence: Evidence | None) -> tuple[str, ...]:
-    reasons = [f"it is in the set {grams.name!r} and counts {_AT[gram.at]}"]
+    what = f"the pattern {gram.text!r}" if is_pattern(gram.text) else "it"
+    reasons = [f"{what} is in the set {grams.name!r} and counts {_AT[gram.at]}"]
+    if is_pattern(gram.text) and (slots := _stands_for(gram.text)):
+        reasons.append(slots)
     if row is not None and evidence is not None:
         reasons += [_decided(gram.text, row, evidence), *_counted(row, evidence)]
     else:
@@ -153,7 +204,9 @@ def _total(evidence: Evidence) -> int:
 
 def _nearest(text: str, grams: GramSet, encoder: Encoder | None) -> list[tuple[str, float]]:
     """Grams of the set with their likeness to a phrase, likest first."""
-    texts = [g.text for g in grams]
+    texts = [g.text for g in grams if not is_pattern(g.text)]
+    if not texts:
+        return []
     likeness: Sequence[float]
     if encoder is not None:
         vectors = encoder.encode([text, *texts])

@@ -223,7 +223,7 @@ def _determinise(graph: _Graph) -> tuple[Any, list[tuple[list[tuple[bool, int, i
     States are numbered breadth first: the shallow ones, which text visits all the time, then share few cache lines.
     """
     children, also, n_classes = graph.children, graph.also, graph._n_classes
-    go = np.zeros((2 * len(children), n_classes), np.int32)
+    go = np.zeros((_room(2 * len(children), n_classes), n_classes), np.int32)
     groups: list[tuple[int, ...]] = [(0,)]
     suffix = [0]
     known: dict[tuple[tuple[int, ...], int], int] = {((0,), 0): 0}
@@ -246,13 +246,7 @@ def _determinise(graph: _Graph) -> tuple[Any, list[tuple[list[tuple[bool, int, i
                 groups.append(key[0])
                 suffix.append(follows)
                 if found == len(go):
-                    if 2 * go.nbytes > MOST_BYTES:
-                        raise DataError(
-                            f"the patterns make more than {found:,} states",
-                            expected=f"tables of at most {MOST_BYTES >> 20} MiB",
-                            mend="write fewer of them with <word>, or lists in its place",
-                        )
-                    go = np.concatenate([go, np.zeros_like(go)])
+                    go = np.concatenate([go, np.zeros((_room(2 * found, n_classes) - found, n_classes), np.int32)])
             go[state, symbol] = found
         state += 1
     ends = [
@@ -260,3 +254,14 @@ def _determinise(graph: _Graph) -> tuple[Any, list[tuple[list[tuple[bool, int, i
         for group, follows in zip(groups, suffix, strict=True)
     ]
     return go[: len(groups)].astype(np.uint16 if len(groups) <= 0xFFFF else np.uint32), ends
+
+
+def _room(states: int, n_classes: int) -> int:
+    """So many states, if there may be."""
+    if 4 * states * n_classes > MOST_BYTES:
+        raise DataError(
+            f"the grams make more than {states // 2:,} states",
+            expected=f"tables of at most {MOST_BYTES >> 20} MiB",
+            mend="write fewer patterns with <word>, or lists in its place",
+        )
+    return states
