@@ -76,7 +76,16 @@ def model(path: Path) -> Any:
 
 def trainer(kind: type, config: type, folder: Path, **settings: Any) -> Any:
     """A trainer of that class on the tiny model; settings go over `SETTINGS`, output into the folder."""
-    own = ("model", "train_dataset", "eval_dataset", "reward_funcs", "rollout_func", "credit")
+    own = (
+        "model",
+        "train_dataset",
+        "eval_dataset",
+        "reward_funcs",
+        "rollout_func",
+        "credit",
+        "processing_class",
+        "peft_config",
+    )
     extra = {name: settings.pop(name) for name in own if name in settings}
     args = config(output_dir=str(folder / "out"), **{**SETTINGS, **settings})
     kwargs = {
