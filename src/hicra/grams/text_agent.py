@@ -7,8 +7,8 @@ follows the rules of `hicra.grams.text` but for maths, which these rules do not 
 |---|---|
 | ```` ``` ```` to ```` ``` ```` (or to the end) | a break |
 | `` ` `` to `` ` `` (or to the end of the line) | a break |
-| ``<tool_call>`` ... ``</tool_call>``, and other tags whose name begins with one of `TAGS` | a break, tags included |
-| any other ``<tag ...>`` | a break |
+| ``<tool_call>`` ... ``</tool_call>``, and all tags whose name begins with one of `TAGS` | a break, tags included |
+| any other ``<tag ...>`` (or to the end of the line) | a break |
 | ``{"`` ``{'`` ``["`` ``[{`` ``{}`` ... to the bracket that closes it (or to a blank line): JSON | a break |
 | a line that begins with ``+``, ``---``, ``-x`` or ``-`` and two spaces: a diff | a break to its end |
 | ``@@`` (a diff), ``>>>``, ``$`` and a space (transcripts) at the beginning of a line | a break to the blank line |
@@ -123,7 +123,7 @@ def _prose(context: str, lead: str, byte: int) -> _Step:
 def _after_sign(state: str, sub: str, byte: int) -> _Step:
     """One byte after a sign, or at the beginning of a line that may not be prose."""
     kind, _ = _plain(byte)
-    word = kind in (_LETTER, _DIGIT, _UNDER)
+    word = kind in (_LETTER, _DIGIT, _UNDER) and byte not in (0xC2, 0xC3, 0xE2)  # these may begin punctuation
     if state == "minus":
         if sub == "":
             return (("minus", " "), NONE, 0) if byte == 32 else _skip("line", "", byte)
@@ -179,7 +179,7 @@ def _tag(state: str, sub: str, byte: int) -> _Step:
         if sub == ">" or sub in TAGS:
             return (_GAP if c == ">" else ("closing", ">")), NONE, 0
         return ("region", "<" if c == "<" else ""), NONE, 0
-    if byte == ord("\n") and state != "opening":
+    if byte == ord("\n"):
         return _LINE, BREAK, 0
     if state == "less":
         if c in _PREFIXES:
@@ -190,8 +190,6 @@ def _tag(state: str, sub: str, byte: int) -> _Step:
             return ("opening", sub + c), NONE, 0
         if sub == ">" or sub in TAGS:
             return ("region", "") if c == ">" else ("opening", ">"), NONE, 0
-        if byte == ord("\n"):
-            return _LINE, BREAK, 0
     return (_GAP if c == ">" else ("tag", "")), NONE, 0
 
 
