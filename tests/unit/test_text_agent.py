@@ -157,3 +157,40 @@ def test_sets_carry_their_rules_and_do_not_mix(tmp_path) -> None:
         Labeller(agent, Vocab.from_tokens([b" so"], lossy=True))
     with pytest.raises(ConfigError, match="engine ray"):
         mine(str(tmp_path), engine="ray", rules=AGENT)
+
+
+TRACE = """I'll start by looking at the failing test.
+<tool_call>
+{"name": "bash", "arguments": {"command": "let me check && wait"}}
+</tool_call>
+```
+E   AssertionError: wait, that is not right
+```
+The error says `let me check` is missing. Wait, that didn't work. Let me quickly re-read the file:
+
+$ cat so.py
+therefore
+
+Now I need to fix it.
++ therefore
+"""
+
+
+def test_the_seeded_set_labels_what_an_agent_says_and_nothing_that_it_does() -> None:
+    agent = GramSet.load("agent")
+    assert (agent.rules, agent.name) == (AGENT, "agent")
+    assert {g.function for g in agent} == {"branching", "deduction", "backtracing"}
+    assert [TRACE[s.start : s.end] for s in Labeller(agent).spans(TRACE)] == [
+        "I'll start by",
+        "The error says",
+        "Wait",
+        "that didn't work",
+        "Let me quickly re-read",
+        "Now I need to",
+    ]
+
+
+def test_the_seeded_set_is_what_its_script_writes() -> None:
+    from scripts.seed_agent import grams
+
+    assert GramSet.from_grams(grams(), rules=AGENT).hash == GramSet.load("agent").hash

@@ -163,7 +163,7 @@ def _slot(written: str, rules: TextRules | None) -> Slot:
             return Slot(name, None)
         if name not in inventory():
             known = ", ".join(f"<{name}> {what}" for name, what in describe().items())
-            raise DataError(f"there is no slot <{name}>", expected=known, mend="or list words: <one|two>")
+            raise DataError(f"there is no slot <{name}>", expected=known, mend="list the words: <one|two>")
         return Slot(name, inventory()[name])
     spelled: dict[str, tuple[str, ...]] = {}
     for item in items:
