@@ -70,10 +70,14 @@ def resampled(real: list[Trace], size: int, seed: int = 0) -> Iterator[dict[str,
         }
 
 
-def drawn(real: list[Trace], size: int, seed: int = 0) -> Iterator[dict[str, Any]]:
-    """Rows of real traces that are not known to be wrong, drawn without replacement."""
-    usable = [trace for trace in real if trace.correct is not False]
-    for trace in random.Random(seed).sample(usable, size):
+def usable(real: list[Trace], style: str | None) -> list[Trace]:
+    """Traces that are not known to be wrong, of one style or of all."""
+    return [trace for trace in real if trace.correct is not False and style in (None, trace.style)]
+
+
+def drawn(traces: list[Trace], size: int, seed: int = 0) -> Iterator[dict[str, Any]]:
+    """Rows of traces, drawn without replacement."""
+    for trace in random.Random(seed).sample(traces, size):
         yield {name: getattr(trace, name) for name in ("id", "problem", "solution", "correct", "source", "style")}
 
 
@@ -103,7 +107,7 @@ def count(path: str, workers: int | None) -> dict[str, Any]:
             "count_s": done - encoded,
             "wall_s": done - start,
             "cpu_s": usage.ru_utime + usage.ru_stime,
-            "peak_gb": usage.ru_maxrss / 1e6,
+            "peak_gb": peak_gb(),
         }
 
 
@@ -113,9 +117,12 @@ def mined(path: str, workers: int | None) -> dict[str, Any]:
     from hicra.grams.mine import mine
 
     since: dict[str, float] = {}
+    peaks: dict[str, float] = {}  # when the stage after it began
 
     def progress(stage: str, *_: object) -> None:
-        since.setdefault(stage, time.perf_counter())
+        if stage not in since:
+            peaks[f"peak_before_{stage}_gb"] = peak_gb()
+            since[stage] = time.perf_counter()
 
     start = time.perf_counter()
     grams = mine(path, encoder=Encoder(cache=False), workers=workers, progress=progress)
@@ -128,8 +135,14 @@ def mined(path: str, workers: int | None) -> dict[str, Any]:
         **{f"{stage}_s": b - a for stage, a, b in zip(since, begins[:-1], begins[1:], strict=True)},
         "wall_s": done - start,
         "cpu_s": usage.ru_utime + usage.ru_stime,
-        "peak_gb": usage.ru_maxrss / 1e6,
+        **peaks,
+        "peak_gb": peak_gb(),
     }
+
+
+def peak_gb() -> float:
+    """Largest memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def in_a_fresh_process(*arguments: str) -> dict[str, Any]:
@@ -222,27 +235,32 @@ def main() -> None:
     real = real_traces()
     rows: dict[str, list[dict[str, Any]]] = {"count": [], "mine": [], "naive": []}
     workers = ["--workers", str(options.workers)] if options.workers else []
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        for size in sorted({*options.sizes, *options.whole, *options.naive}):
-            path = Path(folder) / f"{size}.jsonl"
-            is_real = size in options.naive and size <= len(real) // 2
-            write(drawn(real, size) if is_real else resampled(real, size), path)
-            for way, sizes in (
-                ("count", options.sizes),
-                ("mine", [*options.whole, *options.naive]),
-                ("naive", options.naive),
-            ):
-                if size in sizes:
-                    rows[way].append({"size": size, **in_a_fresh_process("--one", way, str(path), *workers)})
-                    if not options.json:
-                        shown = {k: round(v, 2) if isinstance(v, float) else v for k, v in rows[way][-1].items()}
-                        print(way, shown, flush=True)
-            path.unlink()
-    for slow in rows["naive"]:
-        fast = next(row for row in rows["mine"] if row["size"] == slow["size"])
-        slow["ratio"] = slow["total_s"] / fast["wall_s"]
+
+    def measure(way: str, path: Path, **facts: Any) -> dict[str, Any]:
+        row = facts | in_a_fresh_process("--one", way, str(path), *workers)
+        rows[way].append(row)
         if not options.json:
-            print(f"{slow['size']:,} traces: {slow['ratio']:,.0f} times as fast as the naive way (extrapolated)")
+            print(way, {k: round(v, 2) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
+        return row
+
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        path = Path(folder) / "traces.jsonl"
+        for size in sorted({*options.sizes, *options.whole}):
+            write(resampled(real, size), path)
+            for way, sizes in (("count", options.sizes), ("mine", options.whole)):
+                if size in sizes:
+                    measure(way, path, size=size)
+        for size in options.naive:
+            for style in (None, "long-cot"):
+                traces = usable(real, style)
+                enough = size <= len(traces)
+                write(drawn(traces, size) if enough else resampled(traces or real, size), path)
+                facts = {"size": size, "style": style or "all", "real": enough}
+                fast, slow = measure("mine", path, **facts), measure("naive", path, **facts)
+                slow["ratio"] = slow["total_s"] / fast["wall_s"]
+                if not options.json:
+                    says = f"{size:,} traces, {facts['style']}: {slow['ratio']:,.0f} times as fast as the naive way"
+                    print(says, "(extrapolated)", flush=True)
     if options.plot:
         plot(rows["count"], options.plot)
     if options.json:

@@ -1,8 +1,8 @@
 """Wordings of one move, together: clusters of phrase vectors.
 
 `average_linkage` (profile ``refined``): agglomerative clustering by mean cosine distance between members, cut at a
-distance. It needs the distances of all pairs, 8 K^2 bytes at K = 20,000 twice over 2; beyond `LARGEST` rows the vectors
-are first halved, again and again, along their direction of greatest variance, and each part is clustered on its own.
+distance. It needs the distances of all pairs, 4 K^2 bytes twice over; beyond `LARGEST` rows the vectors are first
+halved, again and again, along their direction of greatest variance, and each part is clustered on its own.
 
 `k_means` (profile ``paper``): Lloyd's algorithm from k-means++ seeds.
 """
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     Vectors = npt.NDArray[np.float32]
     Clusters = npt.NDArray[np.int64]
 
-LARGEST = 20_000
-"""Rows that average linkage takes in one piece: 1.6 GB of distances, and as much again while it works."""
+LARGEST = 10_000
+"""Rows that average linkage takes in one piece: .4 GB of distances, and as much again while it works."""
 
 
 def cluster(vectors: Vectors, profile: Profile) -> Clusters:
