@@ -1,17 +1,44 @@
-"""An OpenAI-compatible endpoint on 127.0.0.1 that answers what a test says, and remembers what it was asked."""
+"""An OpenAI-compatible endpoint on 127.0.0.1 that answers what a test says, and remembers what it was asked; and what
+tests that run inspect-ai share."""
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
+
 Reply = int | tuple[str, str]
 """A status that is an error, or a text and the reason to stop."""
+
+
+QUIET = [
+    pytest.mark.filterwarnings("ignore:The 'initial' parameter is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+"""Warnings of inspect-ai and of what it stands on."""
+
+
+@pytest.fixture(autouse=True)
+def inspect_leaves_no_traces(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """inspect-ai's own data go into a folder of the test, and what it leaves to the garbage collector goes here."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("inspect")))
+    monkeypatch.delenv("HICRA_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 class Endpoint(ThreadingHTTPServer):

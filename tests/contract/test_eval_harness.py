@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import re
@@ -10,9 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,30 +23,13 @@ from hicra.evals.logs import read_answers
 from hicra.evals.models import ModelName, name_model
 from hicra.evals.results import read_results
 from hicra.evals.task import Asked, Sampling
-from tests.endpoint import Reply, question, serve
+from tests.endpoint import QUIET, Reply, inspect_leaves_no_traces, question, serve  # noqa: F401
 
 pytest.importorskip("inspect_ai")
 
-pytestmark = [  # of inspect-ai and what it stands on
-    pytest.mark.filterwarnings("ignore:The 'initial' parameter is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = QUIET
 
 HOSTILE = "\ud800 \x00\x1b]0;title\x07\x1b[31m <script>alert(1)</script> [red]x[/red] {problem} " + "{" * 20_000
-
-
-@pytest.fixture(autouse=True)
-def inspect_leaves_no_traces(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("inspect")))
-    monkeypatch.delenv("HICRA_API_KEY", raising=False)
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    yield
-    with warnings.catch_warnings():  # what inspect-ai leaves to the garbage collector is to go here, not in other tests
-        warnings.simplefilter("ignore")
-        gc.collect()
 
 
 def write(place: Path, items: int) -> Path:

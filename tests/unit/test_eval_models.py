@@ -119,8 +119,8 @@ def test_asking(tmp_path: Path) -> None:
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     asked = ask("mine", 2, tmp_path / "mine.jsonl", first=2, prompt="Q: {problem}")
     assert [asked.message(p) for p in asked.problems] == ["Q: 0 + {problem}", "Q: 1 + {problem}"]
-    assert asked.grader(asked.problems[1], r"\boxed{1}", False).grade == "right"
-    assert asked.grader(asked.problems[1], r"\boxed{2}", True).grade == "cut_off"
+    assert asked.grader(asked.problems[1], r"\boxed{1}", False, None).grade == "right"
+    assert asked.grader(asked.problems[1], r"\boxed{2}", True, None).grade == "cut_off"
     with pytest.raises(ConfigError, match="at least 1 sample"):
         ask("mine", 0, tmp_path / "mine.jsonl")
     with pytest.raises(ConfigError, match="place for the problem"):

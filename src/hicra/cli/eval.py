@@ -28,7 +28,7 @@ def evaluate(
         typer.Option("--bench", "-b", help="Benchmarks, with commas or repeated: aime24,math500 or mine=file.jsonl."),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="'paper': its six text benchmarks with its numbers of samples.")
+        str | None, typer.Option(help="'paper': its six text benchmarks with its numbers of samples; 'vision'.")
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder with <benchmark>.jsonl (default: HICRA_BENCHMARKS, else the hub).")
@@ -47,6 +47,10 @@ def evaluate(
     ] = None,
     prompt: Annotated[Path | None, typer.Option(help="A file with {problem} in it, in place of our prompt.")] = None,
     system: Annotated[str | None, typer.Option(help="A system message.")] = None,
+    extractor: Annotated[
+        str | None, typer.Option(help="A model that finds the answers in responses to vision benchmarks (else rules).")
+    ] = None,
+    extractor_url: Annotated[str | None, typer.Option(help="Its OpenAI-compatible endpoint.")] = None,
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.6,
     top_p: Annotated[float, typer.Option(min=0, max=1)] = 0.95,
     top_k: Annotated[int | None, typer.Option(min=1, help="Default: none with hf, else the engine's.")] = None,
@@ -71,8 +75,9 @@ def evaluate(
 
     named = name_model(model, base_url=base_url, engine=engine, chat_template=chat_template)
     template = None if prompt is None else _template(prompt)
+    finder = None if extractor is None else name_model(extractor, base_url=extractor_url)
     asked = [
-        ask(name, samples or usual, path or data, first=limit, prompt=template)
+        ask(name, samples or usual, path or data, first=limit, prompt=template, extractor=finder)
         for name, (usual, path) in choose(bench or [], preset).items()
     ]
     folder = output or Path("evals") / named.name.rstrip("/").rsplit("/", 1)[-1]

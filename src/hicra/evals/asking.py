@@ -8,12 +8,14 @@ from functools import partial
 from pathlib import Path
 
 from hicra.errors import ConfigError
-from hicra.evals.benchmarks import BENCHMARKS, Problem, load
-from hicra.evals.catalogue import PRESETS
-from hicra.evals.grading import grade_boxed
+from hicra.evals.benchmarks import Problem, load
+from hicra.evals.catalogue import BENCHMARKS, PRESETS, VISION
+from hicra.evals.extract import extractor as make_extractor
+from hicra.evals.models import ModelName
 from hicra.evals.pool import Pool
-from hicra.evals.prompts import BOXED, fill
-from hicra.evals.task import Asked
+from hicra.evals.prompts import BOXED, fill, parts, question
+from hicra.evals.task import Asked, Message
+from hicra.evals.vision import grade_vision
 
 
 def choose(benches: Iterable[str], preset: str | None = None) -> dict[str, tuple[int, Path | None]]:
@@ -36,11 +38,12 @@ def choose(benches: Iterable[str], preset: str | None = None) -> dict[str, tuple
                 raise ConfigError(
                     "a benchmark's name names files", expected="letters, digits, - and _", got=repr(name)[:80]
                 )
-            chosen[name] = (BENCHMARKS[name].samples if name in BENCHMARKS else 1, Path(file) if file else None)
+            known = BENCHMARKS.get(name) or VISION.get(name)
+            chosen[name] = (known.samples if known else 1, Path(file) if file else None)
     if not chosen:
         raise ConfigError(
             "no benchmark was asked for",
-            expected=f"--bench with names of {', '.join(BENCHMARKS)}, or name=file.jsonl; or --preset paper",
+            expected=f"--bench with some of {', '.join((*BENCHMARKS, *VISION))}, or name=file.jsonl; or --preset paper",
         )
     return chosen
 
@@ -52,6 +55,7 @@ def ask(
     *,
     first: int | None = None,
     prompt: str | None = None,
+    extractor: ModelName | None = None,
     pool: Pool | None = None,
 ) -> Asked:
     """One benchmark as something to ask.
@@ -61,6 +65,7 @@ def ask(
         samples: answers of each item.
         first: only so many items, for a try.
         prompt: a template with ``{problem}`` in place of the benchmark's own.
+        extractor: a model that finds the answers in responses to vision benchmarks, in place of rules.
         pool: workers of the answer checker.
 
     Raises:
@@ -70,10 +75,25 @@ def ask(
     if samples < 1 or (first is not None and first < 1):
         raise ConfigError("nothing to answer", expected="at least 1 sample of 1 item", got=f"{samples}, {first}")
     problems = load(name, path)[:first]
-    template = BOXED if prompt is None else prompt
-    fill(template, "")
+    graders = {p.grader for p in problems}
+    if len(graders) > 1:
+        raise ConfigError(f"{name}: one benchmark, several graders", expected="one", got=", ".join(sorted(graders)))
+    grader = graders.pop()
+    if grader == "boxed" and extractor is not None:
+        extractor = None  # a box needs none
+    if prompt is not None:
+        fill(prompt, "")
 
-    def message(problem: Problem) -> str:
-        return fill(template, problem.problem)
+    def text(problem: Problem) -> str:
+        if prompt is not None or problem.grader == "boxed":
+            return fill(prompt or BOXED, problem.problem)
+        return question(problem, box=extractor is None)
 
-    return Asked(name, problems, samples, message, partial(grade_boxed, pool=pool), template)
+    def message(problem: Problem) -> Message:
+        return parts(text(problem), problem.images) if problem.images else text(problem)
+
+    about = (prompt or BOXED) if grader == "boxed" else f"{grader}: {prompt or 'as its authors ask'}"
+    if extractor is not None:
+        about += f"; answers extracted by {extractor.name}"
+    extract = None if extractor is None else make_extractor(extractor)
+    return Asked(name, problems, samples, message, partial(grade_vision, pool=pool), about, extract)

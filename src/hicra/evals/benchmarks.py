@@ -13,6 +13,11 @@ A file has one JSON object a line:
     solution      (optional) a worked solution
     error         (optional) absolute margin within which a number counts as right
     cluster       (optional) items of one cluster are versions of one problem
+    options       (optional) choices; the answer is then a letter, or one of them
+    images        (optional) paths of pictures, relative to the file's folder and inside it; ``<image1>`` in the
+                  problem or in an option marks the first one's place, those without a mark come first
+    grader        (optional) mathvista, mathvision, mathverse or emma: asked and graded as there, with the columns
+                  question_type, answer_type, precision and unit for mathvista; `benchmark` is taken for it, too
     anything else is kept in `Problem.extra`
 """
 
@@ -29,8 +34,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hicra.errors import ConfigError, DataError, HicraWarning, require
-from hicra.evals.catalogue import BENCHMARKS, PRESETS, Benchmark, Hub
+from hicra.errors import ConfigError, DataError, HicraWarning
+from hicra.evals.catalogue import BENCHMARKS, GRADERS, PRESETS, VISION, Benchmark, Hub
+from hicra.evals.pictures import MAX_PICTURES, Picture, from_file
+from hicra.evals.vision_hub import from_hub
 
 __all__ = [
     "BENCHMARKS",
@@ -55,6 +62,9 @@ _COLUMNS = {
     "answer_latex": ("answer_latex",),
     "error": ("error",),
     "cluster": ("cluster",),
+    "options": ("options", "choices"),
+    "images": ("images",),
+    "grader": ("grader", "benchmark"),
 }
 """Names under which sources have a column, the first one that is there counts."""
 
@@ -71,6 +81,9 @@ class Problem:
         solution: a worked solution, if the source has one.
         error: absolute margin within which a number counts as right, if the source states one.
         cluster: items of one cluster are versions of one problem.
+        options: choices.
+        images: pictures.
+        grader: one of `hicra.evals.catalogue.GRADERS`.
         extra: whatever else the source says of the item.
     """
 
@@ -81,33 +94,39 @@ class Problem:
     solution: str | None = None
     error: float | None = None
     cluster: str | None = None
+    options: tuple[str, ...] = ()
+    images: tuple[Picture, ...] = ()
+    grader: str = "boxed"
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-def load(name: str, path: str | os.PathLike[str] | None = None) -> list[Problem]:
+def load(name: str, path: str | os.PathLike[str] | None = None, *, pictures: bool = True) -> list[Problem]:
     """The items of a benchmark.
 
     Args:
-        name: one of `BENCHMARKS`, or any name together with a path: then nothing is known to check it against.
+        name: one of `BENCHMARKS` or `VISION`, or any name together with a path: then nothing is known to check it by.
         path: a file in the schema above or a folder with ``<name>.jsonl``; by default the folder that the environment
             variable HICRA_BENCHMARKS names, else the hub (extra ``eval``).
+        pictures: without them, items have no `images`, whatever the file says.
 
     Raises:
         ConfigError: there is no such benchmark, or no such file.
-        DataError: an item lacks a problem or an answer, ids repeat, or the number of items is wrong.
+        DataError: an item lacks a problem or an answer, ids repeat, the number of items is wrong, or a picture is
+            missing or lies elsewhere.
     """
-    about = BENCHMARKS.get(name)
+    about = BENCHMARKS.get(name) or VISION.get(name)
     place = _file(name, path)
     if place is None and about is None:
         raise ConfigError(
             f"there is no benchmark {name!r}",
-            expected=f"one of {', '.join(BENCHMARKS)}, or a path to a file of yours",
+            expected=f"one of {', '.join((*BENCHMARKS, *VISION))}, or a path to a file of yours",
         )
     if place is not None:
-        problems = _problems(_rows(place), str(place))
+        problems = _problems(_rows(place), str(place), place.parent if pictures else None)
     else:
         assert about is not None
-        problems = _problems(_from_hub(about.hub), f"{about.hub.repository} on the hub")
+        rows = from_hub(about.hub, about.grader, pictures)
+        problems = _problems(rows, f"{about.hub.repository} on the hub")
     if about is not None:
         _verify(problems, about, str(place or about.hub.repository))
     return problems
@@ -151,20 +170,7 @@ def _rows(place: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
             yield f"line {number}", row
 
 
-def _from_hub(hub: Hub) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    datasets = require("datasets", "eval")
-    try:
-        rows = datasets.load_dataset(hub.repository, hub.config, split=hub.split)
-    except Exception as error:  # it raises a dozen kinds for one cause
-        raise ConfigError(
-            f"{hub.repository} cannot be loaded from the hub: {error}",
-            mend=f"load it from a file: a path, or a folder named by {FOLDER_VARIABLE}",
-        ) from error
-    for number, row in enumerate(rows):
-        yield f"row {number}", row
-
-
-def _problems(rows: Iterable[tuple[str, Mapping[str, Any]]], source: str) -> list[Problem]:
+def _problems(rows: Iterable[tuple[str, Mapping[str, Any]]], source: str, folder: Path | None = None) -> list[Problem]:
     problems: list[Problem] = []
     seen: set[str] = set()
     for where, row in rows:
@@ -186,8 +192,50 @@ def _problems(rows: Iterable[tuple[str, Mapping[str, Any]]], source: str) -> lis
         error = _margin(found["error"], f"{source}, {where}")
         solution = found["solution"] if isinstance(found["solution"], str) else None
         cluster = None if found["cluster"] is None else str(found["cluster"])
-        problems.append(Problem(name, found["problem"], answer, published, solution, error, cluster, extra))
+        options = tuple(str(option) for option in _listed(found["options"], f"{source}, {where}: options"))
+        images = tuple(_pictures(found["images"], folder, f"{source}, {where}"))
+        grader = next((str(row[n]) for n in _COLUMNS["grader"] if row.get(n) in GRADERS), "boxed")
+        problems.append(
+            Problem(
+                name,
+                found["problem"],
+                answer,
+                published,
+                solution,
+                error,
+                cluster,
+                options,
+                images,
+                grader,
+                extra,
+            )
+        )
     return problems
+
+
+def _listed(value: Any, where: str) -> list[Any]:
+    if value is None:
+        return []
+    if not isinstance(value, (list, tuple)):
+        raise DataError(where, expected="a list", got=type(value).__name__)
+    return list(value)
+
+
+def _pictures(value: Any, folder: Path | None, where: str) -> Iterable[Picture]:
+    """Pictures of a row: paths in a file, or pictures that the hub's reader has made."""
+    given = _listed(value, f"{where}: images")
+    if len(given) > MAX_PICTURES:
+        raise DataError(f"{where}: too many pictures", expected=f"at most {MAX_PICTURES}", got=str(len(given)))
+    for image in given:
+        if isinstance(image, Picture):
+            yield image
+        elif folder is not None:
+            try:
+                yield from_file(folder, image)
+            except DataError as error:
+                raise DataError(
+                    f"{where}: {error.problem}", expected=error.expected, got=error.got, mend=error.mend
+                ) from error
 
 
 def _joined(answer: Any) -> str:
@@ -216,6 +264,8 @@ def _verify(problems: Sequence[Problem], about: Benchmark, source: str) -> None:
             expected=" or ".join(str(n) for n in (about.items, *about.other_items)),
             got=str(len(problems)),
         )
+    if about.problems_sha256 is None:
+        return
     if len(problems) != about.items or problems_digest(problems) != about.problems_sha256:
         what = "problems"
     elif answers_digest(problems) != about.answers_sha256:

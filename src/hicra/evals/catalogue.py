@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """Where a benchmark lies on the Hugging Face hub."""
+    """Where a benchmark lies on the Hugging Face hub; several `configs` are its parts."""
 
     repository: str
     split: str
     config: str | None = None
+    configs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,10 @@ class Benchmark:
         samples: answers per item in the paper's tables.
         license: of the texts.
         hub: where to get them.
-        problems_sha256: of the problems' letters and digits, whatever their order, see `problems_digest`.
+        problems_sha256: of the problems' letters and digits, whatever their order, see `problems_digest`; None where
+            we do not have them, and only their number is checked.
         answers_sha256: of the answers, each with its problem, see `answers_digest`.
+        grader: how its answers are graded and its problems are asked, one of `GRADERS`.
     """
 
     name: str
@@ -38,9 +41,10 @@ class Benchmark:
     samples: int
     license: str
     hub: Hub
-    problems_sha256: str
-    answers_sha256: str
+    problems_sha256: str | None = None
+    answers_sha256: str | None = None
     other_items: tuple[int, ...] = ()
+    grader: str = "boxed"
 
 
 _MAA = "problems (c) Mathematical Association of America, no open licence: evaluation and research only"
@@ -122,7 +126,70 @@ BENCHMARKS: dict[str, Benchmark] = {
     )
 }
 
-PRESETS: dict[str, dict[str, int]] = {
-    "paper": {n: BENCHMARKS[n].samples for n in ("aime24", "aime25", "math500", "amc23", "minerva", "olympiadbench")}
+GRADERS = ("boxed", "mathvista", "mathvision", "mathverse", "emma")
+"""Ways to ask and to grade: the last box by `hicra.evals.answers`, or as the authors of a vision benchmark do it."""
+
+VISION: dict[str, Benchmark] = {
+    b.name: b
+    for b in (
+        Benchmark(
+            "mathvista",
+            "MathVista, testmini",
+            1000,
+            1,
+            "CC BY-SA 4.0 (annotations; pictures under their sources' licences): test use only",
+            Hub("AI4Math/MathVista", "testmini"),
+            "4d381b290b3db9758c38d2d94ae1b38867b46b4c48c9535647e3bd59326134c1",
+            "96ecd881e3c4d4c7cd3f12feb622abc395f272baa8983c443e4bbc2f7a62db12",
+            grader="mathvista",
+        ),
+        Benchmark(
+            "mathvision",
+            "MathVision, test (304 items: testmini)",
+            3040,
+            1,
+            "MIT (mathllm/MATH-V)",
+            Hub("MathLLMs/MathVision", "test"),
+            other_items=(304,),
+            grader="mathvision",
+        ),
+        Benchmark(
+            "mathverse",
+            "MathVerse, testmini: 788 problems in 5 versions",
+            3940,
+            1,
+            "MIT (ZrrSkywalker/MathVerse)",
+            Hub("AI4Math/MathVerse", "testmini", "testmini"),
+            grader="mathverse",
+        ),
+        Benchmark(
+            "mathverse_textonly",
+            "MathVerse, text only",
+            788,
+            1,
+            "MIT (ZrrSkywalker/MathVerse)",
+            Hub("AI4Math/MathVerse", "testmini_text_only", "testmini_text_only"),
+            "cffcd4f0df8cf6f2f0db7365d70df28305a6baad02ebba3a5aff110d9371cdc9",
+            "c90b78694774ac34ef30d77546bb3f87da99c5678bea3966e56d2d26b1869e49",
+            grader="mathverse",
+        ),
+        Benchmark(
+            "emma",
+            "EMMA (400 items: EMMA-mini)",
+            2788,
+            1,
+            "no licence stated (EMMA-Bench/EMMA)",
+            Hub("luckychao/EMMA", "test", configs=("Math", "Physics", "Chemistry", "Coding")),
+            other_items=(400,),
+            grader="emma",
+        ),
+    )
 }
-"""Benchmarks of a table and the answers to sample per item. ``paper``: table 1 of arXiv 2509.03646."""
+"""Benchmarks with pictures."""
+
+PRESETS: dict[str, dict[str, int]] = {
+    "paper": {n: BENCHMARKS[n].samples for n in ("aime24", "aime25", "math500", "amc23", "minerva", "olympiadbench")},
+    "vision": {n: VISION[n].samples for n in ("mathvista", "mathvision", "mathverse", "emma")},
+}
+"""Benchmarks of a table and the answers to sample per item. ``paper``: table 1 of arXiv 2509.03646. ``vision``: the
+benchmarks of its table 2; it does not say how many answers it takes, one is usual."""

@@ -115,7 +115,7 @@ def evaluate(
         on_answer: hears every new answer, from inspect-ai's loop.
 
     Raises:
-        ConfigError: a benchmark twice, or a folder with another evaluation in it.
+        ConfigError: a benchmark twice, pictures for a model without eyes, or a folder with another evaluation in it.
         DataError: a log that cannot be read.
         MissingExtraError: inspect-ai is not installed.
         RunDirError: the folder cannot be written.
@@ -125,6 +125,11 @@ def evaluate(
     names = [a.name for a in asked]
     if len(set(names)) != len(names) or not names:
         raise ConfigError("benchmarks", expected="at least one, each once", got=", ".join(names) or "none")
+    if model.provider == "hf" and (blind := [a.name for a in asked if any(p.images for p in a.problems)]):
+        raise ConfigError(
+            f"pictures do not reach a model that inspect-ai runs by transformers: {', '.join(blind)}",
+            mend="--engine vllm, or vllm serve MODEL and --base-url http://127.0.0.1:8000/v1",
+        )
     with explained(out, "nothing was written"):
         (out / LOGS).mkdir(parents=True, exist_ok=True)
     with _alone(out):

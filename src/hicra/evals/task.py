@@ -14,7 +14,9 @@ from typing import Any
 
 from hicra.errors import require
 from hicra.evals.benchmarks import Problem
+from hicra.evals.extract import Extract
 from hicra.evals.grading import Grade, Graded
+from hicra.evals.pictures import Picture, data_uri
 
 SCORE = "hicra"
 """Name of our score in a log."""
@@ -22,8 +24,12 @@ SCORE = "hicra"
 CUT = frozenset({"max_tokens", "model_length"})
 """Reasons to stop that say that the model had not finished."""
 
-Grader = Callable[[Problem, str, bool], Graded]
-"""Grade of one answer: the item, the text, whether the length limit ended it. Runs in a thread."""
+Grader = Callable[[Problem, str, bool, str | None], Graded]
+"""Grade of one answer: the item, the text, whether the length limit ended it, what an extractor found in it (None
+without one). Runs in a thread."""
+
+Message = str | Sequence[str | Picture]
+"""What a model is asked: a text, or texts and pictures in their order."""
 
 
 class NoAnswerError(RuntimeError):
@@ -58,17 +64,19 @@ class Asked:
         name: of the benchmark.
         problems: its items.
         samples: answers of each.
-        message: what the model is asked: a text, or parts of one message with pictures.
+        message: what the model is asked.
         grader: grades one answer.
+        extract: finds the answer in a text before it is graded, by a language model.
         about: what the message and the grader are, for settings.json: others make another evaluation.
     """
 
     name: str
     problems: Sequence[Problem]
     samples: int
-    message: Callable[[Problem], Any]
+    message: Callable[[Problem], Message]
     grader: Grader
     about: str = ""
+    extract: Extract | None = None
 
 
 def make_task(asked: Asked, sampling: Sampling, on_answer: Callable[[str, Graded], None]) -> Any:
@@ -98,14 +106,15 @@ def seed_of(seed: int, item: str, sample: int) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def _solver(message: Callable[[Problem], Any], problems: Mapping[str, Problem]) -> Any:
+def _solver(message: Callable[[Problem], Message], problems: Mapping[str, Problem]) -> Any:
+    import anyio.to_thread
     from inspect_ai.model import ChatMessageSystem, ChatMessageUser
     from inspect_ai.solver import Generate, TaskState, solver
 
     @solver(name="hicra_ask")
     def ask(system: str | None, seed: int | None) -> Any:
         async def solve(state: TaskState, generate: Generate) -> TaskState:
-            content = message(problems[str(state.sample_id)])
+            content = await anyio.to_thread.run_sync(_content, message(problems[str(state.sample_id)]))
             first = [] if system is None else [ChatMessageSystem(content=system)]
             state.messages = [*first, ChatMessageUser(content=content)]
             own: dict[str, Any] = {} if seed is None else {"seed": seed_of(seed, str(state.sample_id), state.epoch)}
@@ -131,7 +140,8 @@ def _scorer(asked: Asked, problems: Mapping[str, Problem], on_answer: Callable[[
         async def score(state: TaskState, target: Target) -> Any:
             cut = str(state.output.stop_reason) in CUT
             problem, text = problems[str(state.sample_id)], state.output.completion
-            graded = await anyio.to_thread.run_sync(asked.grader, problem, text, cut)
+            extracted = None if asked.extract is None else await asked.extract(problem, text)
+            graded = await anyio.to_thread.run_sync(asked.grader, problem, text, cut, extracted)
             on_answer(asked.name, graded)
             right = graded.grade is Grade.RIGHT
             metadata = {"grade": graded.grade.value, "cut_off": cut, "reading": graded.reading}
@@ -140,3 +150,12 @@ def _scorer(asked: Asked, problems: Mapping[str, Problem], on_answer: Callable[[
         return score
 
     return grades
+
+
+def _content(message: Message) -> Any:
+    """The message in inspect-ai's terms; pictures are read here."""
+    if isinstance(message, str):
+        return message
+    from inspect_ai.model import ContentImage, ContentText
+
+    return [ContentText(text=p) if isinstance(p, str) else ContentImage(image=data_uri(p)) for p in message]
