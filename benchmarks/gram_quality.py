@@ -39,9 +39,9 @@ from hicra.grams.judge import LogOdds, probability
 from hicra.grams.profiles import PAPER, REFINED, Profile
 from hicra.grams.signals import measure
 from hicra.labels.labeller import Labeller
-from hicra.labels.quality import Excerpt, Quality, read_excerpts, score, score_spans
+from hicra.labels.quality import Excerpt, Quality, score, score_spans
 from hicra.traces.schema import Trace
-from scripts.fit_judge import UNLICENSED, Features, Occurrences, count, licensed_traces
+from scripts.fit_judge import UNLICENSED, Features, Occurrences, annotated, count, licensed_traces
 
 FOLDS = 5
 SWEEP = (0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
@@ -56,7 +56,7 @@ def main() -> None:
     if not (chosen.data / "gold").is_dir():
         print(f"{chosen.data} holds no annotated excerpts: nothing to measure")
         return
-    excerpts = read_excerpts(sorted((chosen.data / "gold").glob("planning_spans_*.jsonl")))
+    excerpts = annotated(chosen.data)
     parts = {"labels": labels, "folds": folds, "functions": functions, "stability": stability}
     for name, part in parts.items():
         if chosen.only in (None, name):

@@ -2,8 +2,8 @@
 
     python scripts/fit_judge.py DATA_FOLDER            # writes src/hicra/grams/judge.json
 
-DATA_FOLDER holds ``traces/*.jsonl.zst`` and ``gold/planning_spans_*.jsonl``. Traces and excerpts without a licence are
-left out. One training row is a gram and a place (inside a clause, at a clause start, at a sentence start) with the
+DATA_FOLDER holds ``traces/*.jsonl.zst`` and ``gold/planning_spans_*.jsonl``; more annotated excerpts are in
+``annotations/`` of the repository. Traces and excerpts without a licence are left out. One training row is a gram and a place (inside a clause, at a clause start, at a sentence start) with the
 number of its occurrences in the excerpts and how many of them lie in marked spans; occurrences inside a span that do
 not begin it are left out. `crossed` says how the weights are to be judged: out of fold.
 """
@@ -42,6 +42,7 @@ STRENGTH = 1.0
 SMALLEST = 0.05
 """Words whose weights are smaller are left out of the file."""
 TARGET = Path(__file__).parents[1] / "src" / "hicra" / "grams" / "judge.json"
+ANNOTATIONS = Path(__file__).parents[1] / "annotations"
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
@@ -50,6 +51,13 @@ def licensed_traces(folder: Path, names: Sequence[str] = ("*",)) -> Iterator[Tra
     for path in sorted({p for name in names for p in (folder / "traces").glob(f"{name}.jsonl.zst")}):
         if not path.name.startswith(UNLICENSED):
             yield from (trace for trace in read_traces(path) if trace.correct is not False)
+
+
+def annotated(folder: Path) -> list[Excerpt]:
+    """All annotated excerpts, those of the data folder first."""
+    return read_excerpts(
+        [*sorted((folder / "gold").glob("planning_spans_*.jsonl")), *sorted(ANNOTATIONS.glob("planning_spans_*.jsonl"))]
+    )
 
 
 def count(traces: Iterable[Trace], profile: Profile = REFINED) -> Counts:
@@ -254,9 +262,7 @@ def write(judges: dict[str, Judge], path: Path, facts: dict[str, Any]) -> None:
 def main(folder: Path) -> None:
     """Fit on all licensed excerpts and write."""
     counts = count(licensed_traces(folder))
-    excerpts = [
-        e for e in read_excerpts(sorted((folder / "gold").glob("planning_spans_*.jsonl"))) if e.source != UNLICENSED
-    ]
+    excerpts = [e for e in annotated(folder) if e.source != UNLICENSED]
     seen = Occurrences.find(excerpts, counts)
     features = Features(measure(counts), np.unique(seen.gram), Encoder())
     everything = np.ones(len(seen), bool)
