@@ -3,9 +3,10 @@
     python scripts/fit_judge.py DATA_FOLDER            # writes src/hicra/grams/judge.json
 
 DATA_FOLDER holds ``traces/*.jsonl.zst`` and ``gold/planning_spans_*.jsonl``; more annotated excerpts are in
-``annotations/`` of the repository. Traces and excerpts without a licence are left out. One training row is a gram and a place (inside a clause, at a clause start, at a sentence start) with the
-number of its occurrences in the excerpts and how many of them lie in marked spans; occurrences inside a span that do
-not begin it are left out. `crossed` says how the weights are to be judged: out of fold.
+``annotations/`` of the repository. Traces and excerpts without a licence are left out. One training row is a gram and a
+place (inside a clause, at a clause start, at a sentence start) with the number of its occurrences in the excerpts and
+how many of them lie in marked spans; occurrences inside a span that do not begin it are left out. How good the weights are, out
+of fold: ``benchmarks/gram_quality.py``.
 """
 
 from __future__ import annotations
