@@ -5,8 +5,8 @@
 DATA_FOLDER holds ``traces/*.jsonl.zst`` and ``gold/planning_spans_*.jsonl``; more annotated excerpts are in
 ``annotations/`` of the repository. Traces and excerpts without a licence are left out. One training row is a gram and a
 place (inside a clause, at a clause start, at a sentence start) with the number of its occurrences in the excerpts and
-how many of them lie in marked spans; occurrences inside a span that do not begin it are left out. How good the weights are, out
-of fold: ``benchmarks/gram_quality.py``.
+how many of them lie in marked spans; occurrences inside a span that do not begin it are left out.
+``benchmarks/gram_quality.py`` tells how good the weights are, out of fold.
 """
 
 from __future__ import annotations
