@@ -38,6 +38,7 @@ def _app() -> typer.Typer:
         demo,
         eval,
         grams,
+        grams_grow,
         grams_make,
         import_,
         judge,
@@ -86,6 +87,7 @@ def _app() -> typer.Typer:
     shelf.command("diff")(grams.diff)
     shelf.command("why")(why.why)
     shelf.command("merge")(grams_make.merge)
+    shelf.command("grow")(grams_grow.grow)
     shelf.command("placebo")(grams_make.placebo)
     shelf.command("push")(grams_make.push)
     shelf.command("pull")(grams_make.pull)
