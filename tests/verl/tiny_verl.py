@@ -23,6 +23,40 @@ def save_model(folder: Path) -> None:
     gram_set(World()).save(folder / "grams.json")
 
 
+def save_lab(folder: Path) -> None:
+    """What a run of the whole trainer reads: ``model``, ``words.json``, ``train.parquet`` and ``reward.py``.
+
+    The model's weights are random, so its phrases would be too rare: the grams are single words.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from hicra import GramSet
+    from hicra.lab.tokenizer import vocabulary
+    from hicra.lab.world import World
+
+    (folder / "model").mkdir()
+    save_model(folder / "model")
+    words = [word for word in vocabulary(World()) if word.isalpha()]
+    GramSet.from_grams(words[::9], name="words").save(folder / "words.json")
+    rows = [
+        {
+            "data_source": "lab",
+            "prompt": [{"role": "user", "content": problem.prompt}],
+            "reward_model": {"style": "rule", "ground_truth": problem.id},
+            "extra_info": {"index": i},
+        }
+        for i, problem in enumerate(World().sample(8, 0, "train"))
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "train.parquet")
+    (folder / "reward.py").write_text(
+        "def compute_score(data_source, solution_str, ground_truth, extra_info=None, **_):\n"
+        '    """Share of words with three or six letters: never all equal, a function of the text alone."""\n'
+        "    words = solution_str.split()\n"
+        "    return sum(len(word) % 3 == 0 for word in words) / max(1, len(words))\n"
+    )
+
+
 def verl_config(model: Path, *overrides: str) -> Any:
     """verl's own configuration with its defaults, as the command line would make it."""
     from hydra import compose, initialize_config_module

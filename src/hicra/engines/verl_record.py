@@ -21,7 +21,7 @@ from hicra.dynamics.gauge import Gauge
 from hicra.engines.generation import Generation
 from hicra.engines.meter import Meter
 from hicra.engines.notice import HicraWarning
-from hicra.engines.record import Row, TokenText, groups_to_keep, rows_of
+from hicra.engines.record import TokenText, groups_to_keep, rows_of
 from hicra.engines.verl_batch import Flat, groups_of, numbered, padded, padded_labels, prompt_names
 from hicra.engines.watch import Watch
 from hicra.errors import DataError
@@ -65,6 +65,7 @@ class Recorder:
         self._group_size, self._prompts, self._limit, self._keep = group_size, prompts, limit, keep
         self._meter, self._watch = Meter(credit.grams), Watch()
         self._batches: list[Generation] = []
+        self._has_entropies = True
         self._looked = False
         self._gauge = Gauge() if credit.follows_gauge else None
         if self._gauge is not None:
@@ -136,11 +137,13 @@ class Recorder:
             advantages=padded(ids, Flat.of(columns["advantages"]).values, real),
         )
         logprobs = padded(ids, Flat.of(columns["old_log_probs"]).values, real)
-        has_entropies = "entropy" in columns
-        entropies = padded(ids, Flat.of(columns["entropy"]).values, real) if has_entropies else logprobs * math.nan
+        self._has_entropies = "entropy" in columns
+        entropies = logprobs * math.nan
+        if self._has_entropies:
+            entropies = padded(ids, Flat.of(columns["entropy"]).values, real)
         rows = torch.arange(len(real))
         with warnings.catch_warnings():
-            if not has_entropies:  # verl's bypass mode computes none, which is no news
+            if not self._has_entropies:  # verl's bypass mode computes none, which is no news
                 warnings.simplefilter("ignore", HicraWarning)
             seen = generation.look(rows, logprobs, entropies)
             generation.observe(self.credit, rows, seen, padded(ids, after, real), step=step)
@@ -168,8 +171,13 @@ class Recorder:
         alarms, fresh = self._watch.step(step, recorded)
         if self.writer is not None:
             keep = groups_to_keep(batches, self._group_size, self._prompts, self._keep)
-            rows = [_without_nan(rows_of(b, step=step, rank=0, keep=keep, text=self._text)) for b in batches]
-            self.writer.write_rows(step, [r for c, _ in rows for r in c], [r for _, k in rows for r in k])
+            rows = [rows_of(b, step=step, rank=0, keep=keep, text=self._text) for b in batches]
+            completions, rollouts = [r for c, _ in rows for r in c], [r for _, k in rows for r in k]
+            if not self._has_entropies:
+                nothing = dict.fromkeys(("sum_entropy_planning", "sum_entropy_execution"))
+                completions = [row | nothing for row in completions]
+                rollouts = [row | {"entropy": None} for row in rollouts]
+            self.writer.write_rows(step, completions, rollouts)
             self.writer.commit(step, recorded | alarms)
             for says in fresh:
                 self.writer.note(step, f"alarm: {says.partition(': ')[2]}")
@@ -234,17 +242,3 @@ def _rewards(scores: Flat, chosen: Sequence[int], step: int) -> list[float]:
             mend="look at what the reward function returns for empty, cut-off or unparsable completions",
         )
     return rewards
-
-
-def _without_nan(rows: tuple[list[Row], list[Row]]) -> tuple[list[Row], list[Row]]:
-    """The rows, with null for entropies that verl did not compute."""
-    completions, rollouts = rows
-    for row in completions:
-        for name in ("sum_entropy_planning", "sum_entropy_execution"):
-            if math.isnan(row[name]):
-                row[name] = None
-    for row in rollouts:
-        values = [v for v in row["entropy"] if v is not None]
-        if values and all(map(math.isnan, values)):
-            row["entropy"] = None
-    return completions, rollouts
