@@ -13,7 +13,7 @@ from trl.experimental.async_grpo.async_rollout_worker import RolloutSample
 
 from tests.tiny_trl import IGNORED, SETTINGS, make_tiny, model
 
-__all__ = ["IGNORED", "Nowhere", "Scripted", "make_it_run_on_a_cpu", "samples", "trainer"]
+__all__ = ["IGNORED", "Nowhere", "Scripted", "make_it_run_on_a_cpu", "samples", "samples_of", "trainer"]
 
 G = 4
 SHARED = {
@@ -62,6 +62,28 @@ def samples(groups: int, seed: int = 0) -> list[RolloutSample]:
                 )
             )
     return out
+
+
+def samples_of(batch: Any) -> list[RolloutSample]:
+    """The batch of `tests.same_batch`, as TRL's worker would hand it over; advantages not scaled."""
+    prompt = batch.tokenizer("1 + 1 =")["input_ids"]
+    out = []
+    for i, (row, mask) in enumerate(zip(batch.rows, batch.masks, strict=True)):
+        out.append(
+            RolloutSample(
+                prompt=[],
+                completion=[],
+                input_ids=np.array([*prompt, *row], np.int64),
+                completion_mask=np.array([0] * len(prompt) + mask, np.int64),
+                old_log_probs=np.zeros(len(prompt) + len(row), np.float32),
+                advantage=float(batch.group_advantages[i]),
+                model_version=0,
+                group_id=i // G,
+                metrics={"reward": batch.rewards[i], "reward_std": 1.0},
+            )
+        )
+    spare = samples(2, seed=1)  # the loader looks one micro-batch ahead
+    return out + spare
 
 
 class Scripted:
