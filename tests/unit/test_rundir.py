@@ -94,7 +94,7 @@ def test_run_json(tmp_path: Path) -> None:
     assert meta["config"] == {"path": "/x", "loss": "token", "inf": None, "eps": 0.5, "set": [1, 2], "t": [1, None]}
     assert meta["seeds"] == {"train": 1}
     assert meta["grams"] == {"name": "two", "hash": "abc123", "text_version": 1, "n": 2}
-    assert set(meta["versions"]) == {"python", "hicra", "torch", "transformers", "trl"}
+    assert set(meta["versions"]) == {"python", "hicra", "torch", "transformers", "trl", "verl"}
     assert meta["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
     assert meta["versions"]["hicra"]
 

@@ -21,7 +21,7 @@ from hicra.dynamics.gauge import Gauge
 from hicra.engines.generation import Generation
 from hicra.engines.meter import Meter
 from hicra.engines.notice import HicraWarning
-from hicra.engines.record import TokenText, groups_to_keep, rows_of
+from hicra.engines.record import TokenText, rows_of
 from hicra.engines.verl_batch import Flat, groups_of, numbered, padded, padded_labels, prompt_names
 from hicra.engines.watch import Watch
 from hicra.errors import DataError
@@ -170,7 +170,7 @@ class Recorder:
             recorded["competence"] = metrics["competence"] = self.credit.gauge
         alarms, fresh = self._watch.step(step, recorded)
         if self.writer is not None:
-            keep = groups_to_keep(batches, self._group_size, self._prompts, self._keep)
+            keep = self._groups_to_keep(batches)
             rows = [rows_of(b, step=step, rank=0, keep=keep, text=self._text) for b in batches]
             completions, rollouts = [r for c, _ in rows for r in c], [r for _, k in rows for r in k]
             if not self._has_entropies:
@@ -214,6 +214,11 @@ class Recorder:
         """Write a remark into the run directory."""
         if self.writer is not None:
             self.writer.note(step, text)
+
+    def _groups_to_keep(self, batches: Sequence[Generation]) -> set[int]:
+        """The first groups of the step, up to the number of completions to keep; one whole group at least."""
+        count = max(1, self._keep // self._group_size) if self._keep else 0
+        return set(sorted({group for batch in batches for group in batch.groups})[:count])
 
     def _look_at_first_batch(self, step: int, batch: Generation) -> None:
         tokens = 0 if self._looked else int(batch.mask.sum())

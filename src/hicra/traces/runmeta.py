@@ -16,7 +16,7 @@ from typing import Any
 from hicra.errors import RunDirError
 from hicra.traces.schema import RUN_SCHEMA_VERSION
 
-PACKAGES = ("hicra", "torch", "transformers", "trl")
+PACKAGES = ("hicra", "torch", "transformers", "trl", "verl")
 
 _GRAMS_KEYS = ("name", "hash", "text_version")
 
