@@ -68,17 +68,19 @@ def agreement(excerpts: Sequence[Excerpt], *, resamples: int = 1_000, seed: int 
         classes.update(zip(_classes(words, excerpt.first), _classes(words, excerpt.second), strict=True))
     counted = np.array(rows, np.int64)
     rng = np.random.default_rng(seed)
-    draws = _rates(counted[rng.integers(0, len(rows), (resamples, len(rows)))].sum(1))
+    f1_drawn, kappa_drawn = _rates(counted[rng.integers(0, len(rows), (resamples, len(rows)))].sum(1))
     f1, kappa = _rates(counted.sum(0))
     sources = np.array([e.source for e in excerpts])
     by_source = {}
     for source in sorted(set(sources.tolist())):
         part = counted[sources == source].sum(0)
-        by_source[source] = (int(part[3]), *(float(rate) for rate in _rates(part)))
+        of_source = _rates(part)
+        by_source[source] = (int(part[3]), float(of_source[0]), float(of_source[1]))
     marked = {pair: n for pair, n in classes.items() if all(pair)}
     first, second, both, words_in_all = (int(n) for n in counted.sum(0))
     return Agreement(
-        len(excerpts), words_in_all, first, second, both, float(f1), float(kappa), *map(_interval, draws),
+        len(excerpts), words_in_all, first, second, both, float(f1), float(kappa),
+        _interval(f1_drawn), _interval(kappa_drawn),
         sum(n for (a, b), n in marked.items() if a == b) / sum(marked.values()) if marked else float("nan"),
         dict(classes), by_source,
         _alone((e.text, e.first, e.second) for e in excerpts), _alone((e.text, e.second, e.first) for e in excerpts),

@@ -135,7 +135,7 @@ def _excerpt(line: str, where: str) -> Excerpt:
             passes.append(tuple(Marked(int(s["start"]), int(s["end"]), s.get("class")) for s in row[name]))
             spelled += [s.get("text") for s in row[name]]
         excerpt = Excerpt(
-            str(row["id"]), str(row.get("source", "")), str(row["text"]), *passes,
+            str(row["id"]), str(row.get("source", "")), str(row["text"]), passes[0], passes[1],
             row.get("trace_id"), row.get("license"), int(row.get("start") or 0),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError) as error:
