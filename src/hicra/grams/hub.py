@@ -119,7 +119,7 @@ def card(grams: GramSet, licence: str | None = None) -> str:
         "by words": ", ".join(f"{n}: {count}" for n, count in sorted(lengths.items())),
         "clusters": len(grams.clusters),
         "functions": ", ".join(f"{name} {count}" for name, count in sorted(functions.items())),
-        "text rules": f"version {grams.text_version}",
+        "text rules": f"{grams.rules} version {grams.text_version}",
         "hash": f"`{grams.hash}`",
     }
     examples = "\n".join(
