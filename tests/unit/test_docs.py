@@ -160,9 +160,10 @@ def test_commands_run(command: str, world, monkeypatch) -> None:
         return
     assert words[0] == "hicra", f"{command}: add a way to run it here"
     monkeypatch.chdir(world["folder"])
-    if words[1] == "train":  # trainers leave their mark on a process
-        if "--resume" not in words:
+    if words[1] in ("train", "eval"):  # trainers and inspect-ai leave their mark on a process
+        if words[1] == "train" and "--resume" not in words:
             shutil.rmtree("out", ignore_errors=True)
+        monkeypatch.setenv("XDG_DATA_HOME", str(world["folder"] / "data"))
         done = subprocess.run([sys.executable, "-m", "hicra.cli", *words[1:]], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr + done.stdout
         return

@@ -8,6 +8,7 @@ the address space is bounded. A worker whose parent is gone reads the end of its
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -28,6 +29,10 @@ def main(seconds: float, megabytes: int) -> None:
     from hicra.evals._compare import same
 
     warm_up()
+    # sympy keeps 85,000 objects that no collection will ever free; looking at them again and again is a tenth of the
+    # time of a pair
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     _bound_memory(megabytes)
     sys.setrecursionlimit(3_000)
     _say(channel, "ready")
