@@ -7,7 +7,7 @@ and that the set does not hold. Three kinds of evidence make it a proposal:
 - ``context``   it is followed by what follows the set's grams: with p(w | c) the share of word w behind candidate c,
   q(w) behind the set's grams and b(w) in the corpus, ``context = sum_w p(w | c) log (q(w) / b(w))`` in nats
 - ``frame``     grams of the set differ in one word only; that word becomes a slot: one of the inventory where most of
-  the words are in it, else a list of them and of those that stand there in the corpus
+  the words are in it, else a list of them and of those of the whole inventory that stand there in the corpus
 
 Nothing is taken into the set here; see `hicra.grams.grow_file` for how proposals are accepted.
 """
@@ -317,6 +317,7 @@ def _slot_for(words: set[str], counted: Mapping[str, int], table: _Table) -> tup
     if fitting:
         name = min(fitting)[1]
         return f"<{name}>", frozenset(inventory()[name])
-    common = sorted(counted, key=lambda w: (-int(table.counts.problems[counted[w]]), w))[:MOST_LISTED]
+    known = frozenset().union(*inventory().values())  # other words are what the corpus is about
+    common = sorted(known & counted.keys(), key=lambda w: (-int(table.counts.problems[counted[w]]), w))[:MOST_LISTED]
     listed = sorted(words | set(common))
     return f"<{'|'.join(listed)}>", frozenset(listed)
