@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -137,19 +136,11 @@ def test_a_recipe_becomes_a_config(tmp_path: Path) -> None:
     assert config.output_dir == "out"
 
 
-@pytest.mark.parametrize("name", ["tiny.toml", "qwen3_4b_text.toml"])
 @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
-def test_the_recipes_that_come_along_are_right(name: str, tmp_path: Path) -> None:
+def test_the_tiny_recipe_is_right(tmp_path: Path) -> None:
     pytest.importorskip("trl")
-    text = (RECIPES / name).read_text("utf-8").replace("../runs/tiny", ".")
-    text = re.sub(r"^(bf16|use_vllm) = true$", r"\1 = false", text, flags=re.M)  # this machine may have no such device
+    text = (RECIPES / "tiny.toml").read_text("utf-8").replace("../runs/tiny", ".")
     (tmp_path / "recipe.toml").write_text(text)
     (tmp_path / "model").mkdir()
     (tmp_path / "problems.jsonl").write_text("{}\n")
-    recipe = load_recipe(tmp_path / "recipe.toml")
-    config = recipe.training_config()
-    assert config.alpha == 0.2
-    if name == "qwen3_4b_text.toml":
-        assert recipe.data.template.endswith("\\boxed{}.")
-        assert (config.epsilon, config.epsilon_high, config.beta) == (0.2, 0.28, 0.0)
-        assert (config.loss_type, config.scale_rewards) == ("dapo", "none")
+    assert load_recipe(tmp_path / "recipe.toml").training_config().alpha == 0.2

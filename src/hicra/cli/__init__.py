@@ -44,6 +44,7 @@ def _app() -> typer.Typer:
         judge,
         label,
         mine,
+        prompts,
         report,
         score,
         train,
@@ -72,6 +73,7 @@ def _app() -> typer.Typer:
     app.command()(mine.mine)
     app.command()(label.label)
     app.command()(train.train)
+    app.command()(prompts.prompts)
     app.command()(report.report)
     app.command("eval")(eval.evaluate)
     app.command()(compare.compare)

@@ -21,6 +21,15 @@
     [trainer]                                  # any setting of GRPOConfig
     max_steps = 200
 
+    [context]                                  # let completions grow: hicra.engines.context
+    raise_to = 31744
+
+    [launch]                                   # the machines it is for: hicra.engines.memory
+    gpus = 8
+
+A recipe may say ``base = "other.toml"``: what it leaves out is as there. Settings on top, and other estimators:
+``load_recipe(path, arm="grpo", settings=["trainer.seed=1"])``.
+
 Model, data and gram files are looked for beside the recipe. Unknown keys, wrong types and missing files are errors that
 say what was meant. A recipe is recorded in the run directory as it was understood.
 """
@@ -28,96 +37,36 @@ say what was meant. A recipe is recorded in the run directory as it was understo
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hicra.credit.estimators import ESTIMATORS
 from hicra.engines.evaluation import EvaluationSettings
+from hicra.engines.prompts import PROMPT_SETS
+from hicra.engines.recipe_sections import ContextSection, DataSection, LaunchSection, ModelSection, RewardSection
 from hicra.engines.table import checked, types_of
 from hicra.errors import ConfigError, require
 
 if TYPE_CHECKING:
     from hicra.engines.trl_config import HICRAConfig
 
+__all__ = [
+    "ContextSection",
+    "DataSection",
+    "LaunchSection",
+    "ModelSection",
+    "Recipe",
+    "RewardSection",
+    "load_recipe",
+    "read_toml",
+]
+
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-
-
-@dataclass(frozen=True)
-class ModelSection:
-    """`[model]`: which model is trained.
-
-    Attributes:
-        name: a hub id, or a folder with a model and its tokenizer.
-        init: arguments of `from_pretrained`, e.g. ``{dtype = "bfloat16", revision = "..."}``.
-    """
-
-    name: str
-    init: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class DataSection:
-    """`[data]`: what it is trained on.
-
-    Attributes:
-        train: JSON lines (also .gz, .zst), Parquet, or a hub id.
-        split: of a hub dataset.
-        config: of a hub dataset.
-        eval: as `train`, for evaluation during training.
-        eval_split: of a hub dataset.
-        prompt: column with the problem.
-        answer: column with the reference answer; reward functions get it as ``answer``.
-        template: the prompt's text, with ``{prompt}`` where the problem goes.
-        system: a system message; makes the prompt a conversation.
-        chat: whether the prompt becomes a conversation, to be laid out by the model's chat template.
-        limit: use the first rows only.
-    """
-
-    train: str
-    split: str = "train"
-    config: str | None = None
-    eval: str | None = None
-    eval_split: str = "test"
-    prompt: str = "prompt"
-    answer: str = "answer"
-    template: str = "{prompt}"
-    system: str | None = None
-    chat: bool = False
-    limit: int | None = None
-
-    def __post_init__(self) -> None:
-        if "{prompt}" not in self.template:
-            raise ConfigError(
-                "[data] template has no place for the problem", expected="a text with {prompt}", got=repr(self.template)
-            )
-        if self.limit is not None and self.limit < 1:
-            raise ConfigError("[data] limit leaves no rows", expected="1 or more", got=str(self.limit))
-
-
-@dataclass(frozen=True)
-class RewardSection:
-    """`[reward]`: what is rewarded.
-
-    Attributes:
-        functions: names of built-in rewards, or ``module:function``.
-        weights: one for each; default: 1.
-    """
-
-    functions: list[str] = field(default_factory=lambda: ["boxed"])
-    weights: list[float] | None = None
-
-    def __post_init__(self) -> None:
-        if not self.functions:
-            raise ConfigError("[reward] functions is empty", expected="at least one reward function")
-        if self.weights is not None and len(self.weights) != len(self.functions):
-            raise ConfigError(
-                "[reward] weights do not go with the functions",
-                expected=f"{len(self.functions)} weights",
-                got=str(len(self.weights)),
-            )
 
 
 @dataclass(frozen=True)
@@ -126,11 +75,12 @@ class Recipe:
 
     Attributes:
         output: folder for checkpoints and, in it, the run directory.
-        model, data, reward: the sections of these names.
+        model, data, reward, launch: the sections of these names.
         hicra: fields that `HICRAConfig` adds.
         trainer: fields of `GRPOConfig`.
         folder: where the recipe's file lies.
         evaluation: held-out evaluation during training, None where there is none.
+        context: when completions may grow, None: never.
     """
 
     output: str
@@ -141,6 +91,8 @@ class Recipe:
     trainer: dict[str, Any]
     folder: Path
     evaluation: EvaluationSettings | None = None
+    context: ContextSection | None = None
+    launch: LaunchSection = field(default_factory=LaunchSection)
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe with its defaults, as JSON values."""
@@ -151,8 +103,12 @@ class Recipe:
         path = self.folder / Path(name).expanduser()
         return path if path.exists() else None
 
-    def training_config(self) -> HICRAConfig:
+    def training_config(self, *, elsewhere: bool = False) -> HICRAConfig:
         """The trainer's settings.
+
+        Args:
+            elsewhere: check a recipe for other machines than this one: what needs a GPU is switched off where there is
+                none.
 
         Raises:
             ConfigError: an unknown setting, one of the wrong type, or what `HICRAConfig` refuses.
@@ -175,34 +131,40 @@ class Recipe:
             hicra["grams"] = str(found)
         weights = {} if self.reward.weights is None else {"reward_weights": list(self.reward.weights)}
         init = {"model_init_kwargs": dict(self.model.init)} if self.model.init else {}
+        here = _without_gpu() if elsewhere else {}
         try:
-            return HICRAConfig(**{**trainer, **hicra, **weights, **init, "output_dir": self.output})
+            return HICRAConfig(**{**trainer, **hicra, **weights, **init, **here, "output_dir": self.output})
         except (TypeError, ValueError) as error:  # what TRL and transformers refuse
             raise ConfigError("[trainer]: the trainer refuses these settings", got=str(error)) from error
 
 
-def load_recipe(path: str | Path) -> Recipe:
+def load_recipe(path: str | Path, *, arm: str | None = None, settings: Sequence[str] = ()) -> Recipe:
     """Read and check a recipe; the trainer's own settings are checked by `Recipe.training_config`.
+
+    Args:
+        path: the TOML file.
+        arm: another estimator than the recipe's, a name of `hicra.credit.ESTIMATORS`; "grpo" observes. Goes into the
+            name of the output folder too.
+        settings: further settings as ``section.key=value``, values as in TOML (a word may do without quotes).
 
     Raises:
         ConfigError: the file is missing or no TOML, has an unknown section or key or a value of the wrong type, or
-            names a model or data that is not there.
+            names a model or data that is not there; there is no such arm.
     """
     path = Path(path)
-    try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.toml")], n=1)
-        raise ConfigError(
-            f"there is no recipe {path}", mend=f"did you mean {path.parent / near[0]}?" if near else None
-        ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as TOML", got=str(error)) from error
-    tables = ("model", "data", "reward", "evaluation", "hicra", "trainer")
+    content = _content(path)
+    for setting in settings:
+        content = _merged(content, _parsed(setting))
+    tables = ("model", "data", "reward", "evaluation", "context", "launch", "hicra", "trainer")
     top = checked(content, {"output": str, **dict.fromkeys(tables, dict)}, str(path))
     for name in ("output", "model", "data"):
         if name not in top:
             raise ConfigError(f"{path} says no {name}", expected=f"{name} = ..." if name == "output" else f"[{name}]")
+    if arm is not None:
+        if arm not in ESTIMATORS:
+            raise ConfigError(f"there is no arm {arm!r}", expected=" | ".join(ESTIMATORS))
+        top["output"] = f"{top['output'].rstrip('/')}-{arm}"
+        top["hicra"] = {**top.get("hicra", {}), "estimator": arm, "observe": arm == "grpo"}
     recipe = Recipe(
         output=top["output"],
         model=_section(ModelSection, top["model"], "[model]"),
@@ -212,14 +174,72 @@ def load_recipe(path: str | Path) -> Recipe:
         trainer=top.get("trainer", {}),
         folder=path.resolve().parent,
         evaluation=_section(EvaluationSettings, top["evaluation"], "[evaluation]") if "evaluation" in top else None,
+        context=_section(ContextSection, top["context"], "[context]") if "context" in top else None,
+        launch=_section(LaunchSection, top.get("launch", {}), "[launch]"),
     )
     _there(
         recipe, recipe.model.name, "[model] name", "a folder beside the recipe, or a hub id such as Qwen/Qwen3-4B-Base"
     )
-    for name in ("train", "eval"):
-        if (source := getattr(recipe.data, name)) is not None:
-            _there(recipe, source, f"[data] {name}", "a .jsonl or .parquet file beside the recipe, or a hub id")
+    for name, sources in (("train", recipe.data.sources), ("eval", [recipe.data.eval] if recipe.data.eval else [])):
+        for source in sources:
+            if source not in PROMPT_SETS:
+                expected = f"a .jsonl or .parquet file beside the recipe, {', '.join(PROMPT_SETS)}, or a hub id"
+                _there(recipe, source, f"[data] {name}", expected)
     return recipe
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises:
+        ConfigError: it is missing or no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.toml")], n=1)
+        raise ConfigError(
+            f"there is no recipe {path}", mend=f"did you mean {path.parent / near[0]}?" if near else None
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as TOML", got=str(error)) from error
+
+
+def _content(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A recipe's tables, with those of its base under them."""
+    content = read_toml(path)
+    base = content.pop("base", None)
+    if base is None:
+        return content
+    where = (path.parent / str(base)).resolve()
+    if not isinstance(base, str) or where in (*above, path.resolve()):
+        raise ConfigError(f"{path}: base leads nowhere", expected="the name of another recipe", got=repr(base))
+    return _merged(_content(where, (*above, path.resolve())), content)
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables key by key; anything else as it stands in `over`."""
+    both = {k: _merged(under[k], v) for k, v in over.items() if isinstance(v, dict) and isinstance(under.get(k), dict)}
+    return {**under, **over, **both}
+
+
+def _parsed(setting: str) -> dict[str, Any]:
+    """``section.key=value`` as tables."""
+    key, equals, value = setting.partition("=")
+    for text in (value, json.dumps(value)):
+        try:
+            return tomllib.loads(f"{key} = {text}")
+        except tomllib.TOMLDecodeError:
+            continue
+    raise ConfigError(
+        f"the setting {setting!r} cannot be read", expected="section.key=value" if equals else "an equals sign"
+    )
+
+
+def _without_gpu() -> dict[str, Any]:
+    import torch
+
+    return {} if torch.cuda.is_available() else {"use_cpu": True, "bf16": False, "fp16": False, "tf32": None}
 
 
 def _there(recipe: Recipe, name: str, where: str, expected: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,7 @@ class RecordMixin:
         self._hicra_gauge: Gauge | None = None
         self._hicra_looked = False
         self._hicra_watch = Watch()
+        self.hicra_step_hooks: list[Callable[[int, Mapping[str, float]], None]] = []
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         mode = self._hicra_mode
@@ -113,6 +114,8 @@ class RecordMixin:
                 writer.note(step, f"alarm: {says.partition(': ')[2]}")
             for name, value in alarms.items():
                 self._metrics["train"][f"hicra/{name}"].append(value)
+        for hook in self.hicra_step_hooks:  # on every rank, with the same metrics
+            hook(step, metrics)
 
     def _begin_run(self, resume_step: int | None) -> None:
         self._hicra_committed, self._hicra_complete = resume_step, []
