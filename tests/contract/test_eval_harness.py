@@ -122,8 +122,9 @@ def test_an_endpoint_with_errors_and_hostile_answers(tmp_path: Path, monkeypatch
     assert "secret-of-the-test" not in log.model_dump_json()
 
 
-def test_a_killed_evaluation_goes_on(tmp_path: Path) -> None:
-    """Killed in the middle: nothing that was finished is asked again or lost, nothing is there twice."""
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_evaluation_goes_on(how: signal.Signals, tmp_path: Path) -> None:
+    """Killed or stopped in the middle: nothing that was finished is asked again or lost, nothing is there twice."""
 
     def answer(number: int, body: dict[str, Any]) -> Reply:
         return f"nonce {number} \\boxed{{{item_of(body) + 2}}}", "stop"
@@ -134,12 +135,15 @@ def test_a_killed_evaluation_goes_on(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "hicra.cli", "eval", "--model", "m", "--base-url", endpoint.url, "--json"]
         command += ["--bench", f"mine={data}", "--samples", "3", "-o", str(tmp_path / "out")]
         command += ["--connections", str(connections)]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         deadline = time.monotonic() + 120
         while endpoint.served < 25 and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+        process.send_signal(how)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == (130 if how is signal.SIGINT else -signal.SIGKILL), err
+        assert out == ""
+        assert ("goes on from here" in err) == (how is signal.SIGINT)
         before = endpoint.served
         assert 25 <= before < 55
         endpoint.delay = 0

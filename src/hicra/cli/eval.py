@@ -95,6 +95,7 @@ def evaluate(
                 on_answer=progress.answer,
             )
         except KeyboardInterrupt:
+            progress.shown.stop()
             err.print("stopped; the same command goes on from here", highlight=False)
             raise typer.Exit(130) from None
     rows = [_row(outcome) for outcome in outcomes]

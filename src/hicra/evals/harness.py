@@ -117,6 +117,7 @@ def evaluate(
     Raises:
         ConfigError: a benchmark twice, pictures for a model without eyes, or a folder with another evaluation in it.
         DataError: a log that cannot be read.
+        KeyboardInterrupt: it was stopped; what is answered is in the logs.
         MissingExtraError: inspect-ai is not installed.
         RunDirError: the folder cannot be written.
     """
@@ -167,7 +168,7 @@ def _run(
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said):  # stdout is for results; inspect-ai prints a line there
-            eval_set(
+            _, logs = eval_set(
                 [make_task(a, sampling, on_answer) for a in asked],
                 log_dir=str(out / LOGS),
                 model=opened,
@@ -188,12 +189,13 @@ def _run(
             )
     except HicraError:
         raise
-    except (KeyboardInterrupt, SystemExit):
-        raise
     except Exception as error:
         raise ConfigError(
             f"inspect-ai stopped: {type(error).__name__}: {str(error)[:500]}", mend="the same command goes on from here"
         ) from error
+    rows = [row for a in asked for row in _latest(out, a)[1]]
+    if any(log.status == "cancelled" for log in logs) or any(row.cancelled for row in rows):
+        raise KeyboardInterrupt  # which inspect-ai has taken note of, and swallowed
 
 
 def _seed_local(model: ModelName, sampling: Sampling, out: Path, asked: Sequence[Asked]) -> None:

@@ -30,6 +30,11 @@ class Logged:
     cut_off: bool = False
     error: str | None = None
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was under way when the evaluation was stopped."""
+        return self.error is not None and self.error.startswith("CancelledError(")
+
 
 def read_answers(log: str | Path) -> Iterator[Logged]:
     """The answers in one log, each item and sample once.
