@@ -51,6 +51,8 @@ def find(
 
     if not 0 < share <= 1:
         raise ConfigError("the share is out of range", expected="0 < share <= 1", got=str(share))
+    if not benches:
+        return []
     texts = list(prompts)
     found = []
     for name, (_, path) in choose(benches).items():
