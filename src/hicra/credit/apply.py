@@ -52,7 +52,8 @@ class HicraCredit:
             `follows_gauge`; None until it does.
 
     Raises:
-        ConfigError: neither tokenizer nor labeller, or control grams for an estimator that has none.
+        ConfigError: neither tokenizer nor labeller, control grams for an estimator that has none, or `soft` without the
+            tagger.
         DataError: the gram set cannot be loaded.
     """
 
@@ -71,6 +72,8 @@ class HicraCredit:
             )
         self.labeller = labeller if labeller is not None else Labeller(self.config.grams, tokenizer)
         self.gauge: float | None = None
+        if self.config.soft and self.labeller.kind != "tagger":
+            raise self._without_probabilities()
         self._placebo: Labeller | None = None
         self._drawn_at = 0
         if self.config.row.credits == "placebo":
@@ -178,7 +181,7 @@ class HicraCredit:
 
         Raises:
             DataError: advantages or entropies that are not finite, or shapes that do not go together.
-            ConfigError: the estimator needs entropies and there are none.
+            ConfigError: the estimator needs entropies, or `soft` probabilities, and there are none.
         """
         row = self.config.row
         if row.reshape is None or not self._reshapes(step):
@@ -196,12 +199,30 @@ class HicraCredit:
             check_same_shape(h, inside, "entropies and mask")
             h = h.where(inside, 0.0)  # padding may hold anything
             check_finite(h, "entropies")
-        return box.restore(row.reshape(a, credited, self.alpha(step), h, inside, self.config))
+        alpha = self.alpha(step)
+        if self.config.soft:  # all tokens as planning ones, then as much of the change as is likely
+            likely = self._probabilities(labels, box).to(planning.device).where(inside, 0.0)
+            before = per_token(a, planning, "labels")
+            return box.restore(before + likely * (row.reshape(a, inside, alpha, h, inside, self.config) - before))
+        return box.restore(row.reshape(a, credited, alpha, h, inside, self.config))
 
     def _reshapes(self, step: int) -> bool:
         """Whether the estimator changes anything at this step."""
         row = self.config.row
         return row.reshape is not None and (not row.uses_alpha or self.alpha(step) > 0)
+
+    def _without_probabilities(self) -> ConfigError:
+        return ConfigError(
+            "soft credit needs labels with probabilities",
+            expected="labels of the tagger",
+            got=f"labels of the set {self.grams.name!r}",
+            mend='set grams="tagger", or soft=False',
+        )
+
+    def _probabilities(self, labels: Labels, box: Container) -> Tensor:
+        if labels.probability is None:
+            raise self._without_probabilities()
+        return box.tensor(labels.probability, "labels")
 
     def _entropies(self, entropies: Any, box: Container) -> Tensor:
         if entropies is None:

@@ -24,7 +24,9 @@ class CreditConfig:
         alpha_schedule: a name of `hicra.credit.schedule.SCHEDULES`: "constant", "warmup" or "competence".
         alpha_warmup_steps: optimizer steps from 0 to alpha with "warmup".
         alpha_gate: with "competence", alpha is 0 while the competence gauge is at or below it; in [0, 1).
-        grams: name or path of the gram set.
+        grams: name or path of the gram set; "tagger" for the tagger.
+        soft: scale alpha by the probability that a token is a planning one, which the tagger gives, in place of a
+            yes or no; for the estimators of HICRA's kind.
         seed: of the placebo and the random control.
         placebo_redraw_every: optimizer steps after which the placebo is drawn anew from recent completions; 0 never
             does. Its share of tokens sinks as training goes on, so a long run wants it.
@@ -42,6 +44,7 @@ class CreditConfig:
     alpha_warmup_steps: int = 0
     alpha_gate: float = 0.5
     grams: str = "paper"
+    soft: bool = False
     seed: int = 0
     placebo_redraw_every: int = 0
     entropy_beta: float = 0.4
@@ -60,6 +63,12 @@ class CreditConfig:
         _within("entropy_kappa", self.entropy_kappa, self.entropy_kappa > 1, "> 1 (or signs could change)")
         _within("entropy_share", self.entropy_share, 0 < self.entropy_share <= 1, "in (0, 1]")
         _within("entropy_bonus", self.entropy_bonus, math.isfinite(self.entropy_bonus), "finite")
+        if self.soft and not (self.row.uses_alpha and self.row.credits == "planning"):
+            may = [name for name, row in ESTIMATORS.items() if row.uses_alpha and row.credits == "planning"]
+            raise ConfigError(
+                f"the estimator {self.estimator!r} has no use for probabilities",
+                expected=f"soft with {' | '.join(may)}",
+            )
         if self.alpha_schedule == "warmup" and self.alpha_warmup_steps == 0:
             raise ConfigError(
                 "alpha_schedule 'warmup' without a length",

@@ -46,7 +46,8 @@ class CreditOptions:
         seed: int
 
     alpha: float = option(0.2, "Share of |A| that planning tokens get on top, in [0, 1). 0 is GRPO.")
-    grams: str = option("paper", "Name or path of the set of Strategic Grams.")
+    grams: str = option("paper", "Name or path of the set of Strategic Grams; tagger for the tagger.")
+    soft: bool = option(False, "Scale alpha by the probability that a token plans; with the tagger.")
     estimator: str = option("hicra", "How credit is shaped: a name in hicra.credit.ESTIMATORS.")
     alpha_schedule: str = option("constant", "How alpha goes over optimizer steps: constant, warmup or competence.")
     alpha_warmup_steps: int = option(0, "Optimizer steps over which alpha rises from 0.")

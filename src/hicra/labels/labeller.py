@@ -18,7 +18,11 @@ from hicra.errors import ConfigError, DataError, require
 from hicra.grams.gramset import GramSet
 from hicra.grams.text import text_rules
 from hicra.labels.automaton import Automaton, build
+from hicra.labels.tagger import NAME, TaggerMachine, is_tagger
 from hicra.labels.vocab import Vocab, byte_vocab, vocab_of
+
+Kind = Literal["grams", "tagger"]
+"""What finds planning tokens: the phrases of a set, or the distilled tagger (`hicra.labels.tagger`)."""
 
 Join = Literal["apart", "cluster"]
 """What becomes of occurrences that touch, see `Labeller`."""
@@ -35,12 +39,15 @@ class Labels:
         begin: bool; an occurrence starts here. Adjacent repeats of a gram stay two occurrences.
         credit: bool or None; the tokens that get the extra credit where these are not `mask` (placebo and random
             controls).
+        probability: float32 or None; of the tagger: how likely the token is a planning token, labelled or not; 0 for
+            tokens without a word and outside the mask.
     """
 
     mask: Any
     gram_id: Any
     begin: Any
     credit: Any = None
+    probability: Any = None
 
 
 class Span(NamedTuple):
@@ -62,29 +69,42 @@ class Labeller:
     """Labels planning tokens.
 
     Args:
-        grams: a `GramSet`, or the name or path of one.
+        grams: a `GramSet`, or the name or path of one; ``"tagger"`` for the tagger.
         tokenizer: a transformers or tokenizers tokenizer, a `Vocab`, or a name or path for ``AutoTokenizer``. Without
             one there are only `spans`.
-
+        kind: ``"grams"`` or ``"tagger"``; None: what `grams` stands for.
         join: what becomes of occurrences that touch, i.e. overlap or follow each other word on word: ``"apart"``, each
             is one; ``"cluster"``, those of one cluster are one, of the first one's gram. `Labels.mask` is the same.
 
     Raises:
         DataError: the gram set cannot be loaded, or was made for text rules that are not known, or not for this kind of
             tokenizer.
-        ConfigError: the tokenizer is of a kind whose bytes are not known; an unknown `join`.
+        ConfigError: the tokenizer is of a kind whose bytes are not known; an unknown `kind` or `join`.
+        MissingExtraError: the tagger without safetensors.
     """
 
-    def __init__(self, grams: GramSet | str = DEFAULT_GRAMS, tokenizer: Any = None, *, join: Join = "apart") -> None:
-        self.grams = grams if isinstance(grams, GramSet) else GramSet.load(grams)
-        text_rules(self.grams.text_version, name=self.grams.rules)
+    def __init__(
+        self,
+        grams: GramSet | str = DEFAULT_GRAMS,
+        tokenizer: Any = None,
+        *,
+        kind: Kind | None = None,
+        join: Join = "apart",
+    ) -> None:
         if join not in get_args(Join):
             raise ConfigError("unknown way to join occurrences", expected=" | ".join(get_args(Join)), got=repr(join))
+        if kind not in (None, *get_args(Kind)):
+            raise ConfigError("unknown kind of labeller", expected=" | ".join(get_args(Kind)), got=repr(kind))
+        self.kind: Kind = kind or ("tagger" if is_tagger(grams) else "grams")
+        if self.kind == "tagger" and not is_tagger(grams):
+            grams = NAME
+        self.grams = grams if isinstance(grams, GramSet) else GramSet.load(grams)
+        text_rules(self.grams.text_version, name=self.grams.rules)
         self.join = join
         if isinstance(tokenizer, str):
             tokenizer = require("transformers", "train").AutoTokenizer.from_pretrained(tokenizer)
-        self._machine = None if tokenizer is None else _Machine(self.grams, vocab_of(tokenizer), join)
-        self._text_machine: _Machine | None = None
+        self._machine = None if tokenizer is None else self._made_for(vocab_of(tokenizer))
+        self._text_machine: _Machine | TaggerMachine | None = None
         self.tokenizer_name = str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__)
 
     def __repr__(self) -> str:
@@ -93,6 +113,11 @@ class Labeller:
         )
         return f"Labeller({self.grams.name!r}, {len(self.grams)} grams, {kind})"
 
+    def _made_for(self, vocab: Vocab) -> _Machine | TaggerMachine:
+        return (
+            TaggerMachine(vocab, grams=self.grams) if self.kind == "tagger" else _Machine(self.grams, vocab, self.join)
+        )
+
     @property
     def vocab(self) -> Vocab:
         """The tokenizer's bytes."""
@@ -100,8 +125,15 @@ class Labeller:
 
     @property
     def automaton(self) -> Automaton:
-        """The compiled grams."""
-        return self._need_machine().automaton
+        """The compiled grams.
+
+        Raises:
+            ConfigError: the tagger has none.
+        """
+        machine = self._need_machine()
+        if isinstance(machine, TaggerMachine):
+            raise ConfigError("the tagger has no automaton", expected="a labeller of grams")
+        return machine.automaton
 
     def label(self, token_ids: Any, mask: Any = None, *, offsets: Any = None) -> Labels:
         """Label completions.
@@ -147,7 +179,7 @@ class Labeller:
             import torch
 
             parts = [torch.from_numpy(part).to(token_ids.device) for part in parts]
-        return Labels(*parts)
+        return _labels(parts)
 
     def spans(self, text: str) -> list[Span]:
         """The occurrences in a plain text, in order of their start.
@@ -161,10 +193,17 @@ class Labeller:
         if not isinstance(text, str):
             raise DataError("spans needs a text", expected="str", got=type(text).__name__)
         if self._text_machine is None:
-            self._text_machine = _Machine(self.grams, byte_vocab(), self.join)
+            self._text_machine = self._made_for(byte_vocab())
         data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
         bounds = np.array([0, len(data)], np.int64)
         _, matches = self._text_machine.run(data, bounds, np.empty(0, np.bool_), want_matches=True)
+        char_of = np.cumsum((data & 0xC0) != 0x80) - 1  # byte -> index of its character
+        grams = self.grams
+        if self.kind == "tagger":  # its spans do not overlap
+            return [
+                Span(int(char_of[a]), int(char_of[z]) + 1, grams[g].text, grams[g].cluster)
+                for a, z, g, _ in matches.tolist()
+            ]
         # a match is owned away by one that begins no later and ends no earlier; in order of end these are seen from
         # behind
         kept: list[list[int]] = []
@@ -174,11 +213,9 @@ class Labeller:
             kept.append(match)
         if self.join == "cluster":
             kept = _joined(kept, self.grams.cluster_id)
-        char_of = np.cumsum((data & 0xC0) != 0x80) - 1  # byte -> index of its character
-        grams = self.grams
         return [Span(int(char_of[a]), int(char_of[z]) + 1, grams[g].text, grams[g].cluster) for a, z, g, _, _ in kept]
 
-    def _need_machine(self) -> _Machine:
+    def _need_machine(self) -> _Machine | TaggerMachine:
         if self._machine is None:
             raise ConfigError(
                 "this labeller has no tokenizer, so it can label text only",
@@ -186,7 +223,7 @@ class Labeller:
             )
         return self._machine
 
-    def _label_ragged(self, machine: _Machine, rows: Sequence[Any], mask: Any, offsets: Any) -> Labels:
+    def _label_ragged(self, machine: _Machine | TaggerMachine, rows: Sequence[Any], mask: Any, offsets: Any) -> Labels:
         if offsets is not None:
             raise DataError("offsets go with flat ids, not with a list of rows")
         arrays = [_as_array(row, f"token_ids[{i}]") for i, row in enumerate(rows)]
@@ -207,7 +244,7 @@ class Labeller:
         bounds = np.zeros(len(arrays) + 1, np.int64)
         np.cumsum(lengths, out=bounds[1:])
         found, _ = machine.run(ids, bounds, keep)
-        return Labels(*(np.split(part, bounds[1:-1]) for part in found))
+        return _labels([np.split(part, bounds[1:-1]) for part in found])
 
 
 class _Machine:
@@ -259,6 +296,12 @@ class _Machine:
                 mend="use the tokenizer that made the ids, and mask padding out if it is marked by another number",
             )
         return (gram_id >= 0, gram_id, begin), matches[:found]
+
+
+def _labels(parts: Sequence[Any]) -> Labels:
+    """From what a machine found: mask, gram_id, begin and, of the tagger, probability."""
+    mask, gram_id, begin, *probability = parts
+    return Labels(mask, gram_id, begin, probability=probability[0] if probability else None)
 
 
 def _joined(kept: list[list[int]], cluster: np.ndarray[Any, np.dtype[np.int32]]) -> list[list[int]]:
