@@ -21,7 +21,8 @@ if not HAS_VERL:
 else:
     os.environ.setdefault("VERL_LOGGING_LEVEL", "WARN")
     os.environ["VERL_USE_EXTERNAL_MODULES"] = "hicra.engines.verl"
-    os.environ["RAY_worker_niceness"] = "0"  # Ray's workers give way to everybody else by default
+    # Ray's workers give way to everybody else by default
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  # is its name
     with warnings.catch_warnings():  # what verl and its libraries say when they are imported is not ours
         warnings.simplefilter("ignore")
         import verl.trainer.main_ppo

@@ -62,6 +62,7 @@ def settings(folder: Path) -> list[str]:
         f"{rollout}.n_gpus_per_node=1",
         f"{rollout}.log_prob_micro_batch_size_per_gpu=4",
         f"{rollout}.agent.num_workers=1",
+        f"{rollout}.val_kwargs.temperature=1.0",
         "reward.num_workers=1",
         f"reward.custom_reward_function.path={folder / 'reward.py'}",
         "trainer.device=cpu",
@@ -98,6 +99,7 @@ def run(folder: Path, mode: str, steps: int) -> Run:
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
+        "RAY_worker_niceness": "0",
     }
     command = [sys.executable, "-m", "verl.trainer.main_ppo", *settings(folder)]
     command += [f"trainer.v1.trainer_mode={mode}", f"trainer.total_training_steps={steps}"]
@@ -188,8 +190,10 @@ def _local(tensor: Any) -> torch.Tensor:
 def test_validation_is_recorded(first: Run) -> None:
     (found,) = first.reader.evals()
     assert found["step"] == 2
-    (name,) = [name for name in found if name.startswith("val-core/lab/reward/mean")]
-    assert found[name] == first.logged[2][name]
+    names = [name for name in found if name.startswith("val-")]
+    assert "val-aux/lab/reward/mean@1" in names
+    assert {name: found[name] for name in names} == {name: first.logged[2][name] for name in names}
+    assert found["val-aux/lab/reward/mean@1"] > 0
 
 
 def test_another_mode_goes_on_from_the_checkpoint(second: Run) -> None:
