@@ -6,7 +6,7 @@ Claims: at least 20 M tokens/s on one core for 1,500 grams, with patterns among 
 sliding window; building takes under 1 s with a vocabulary of 150 k tokens; the automaton takes under 10 MB.
 
 The patterns are grams of the set with a word behind or before them turned into a slot or an option, taking slots of
-the inventory in turn, beside those of benchmarks/pattern_quality.py: the set keeps its size. Phrases alone and
+the inventory in turn, beside those of the shipped set `patterns`: the set keeps its size. Phrases alone and
 phrases with patterns are timed in turns, so that what else the machine does meets both.
 
 The text is the bundled sample, repeated; the tokenizer is a byte-level BPE trained on it, filled up to 150 k tokens
@@ -22,15 +22,11 @@ import itertools
 import json
 import random
 import statistics
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from hicra.grams.gramset import Gram, GramSet
 from hicra.grams.text import words
@@ -85,11 +81,9 @@ def gram_set(texts: list[str], size: int) -> GramSet:
 
 
 def with_patterns(grams: GramSet, size: int) -> GramSet:
-    """The set with `size` of its phrases of two words or more made patterns: those of `pattern_quality`, then ones that
-    take a slot in place of a word."""
-    from benchmarks.pattern_quality import patterns
-
-    found = {p.text: p for p in list(patterns())[:size]}
+    """The set with `size` of its phrases of two words or more made patterns: those of the shipped set, then ones that
+    take a slot beside their last word."""
+    found = {p.text: p for p in list(GramSet.load("patterns"))[:size]}
     phrases = [g.text for g in grams if " " in g.text]
     random.Random(1).shuffle(phrases)
     slots = itertools.cycle(["<det>", "<verb>", "[<adv>]", "<modal>", "<pron>", "<be>", "<noun>"])

@@ -5,8 +5,9 @@
 --folds adds the rows that tell what to expect elsewhere: the refined profile's selection out of fold (the judge never
 saw the excerpts that it is scored on), with and without the patterns. That takes some minutes.
 
-The patterns below were written down once, from general grammar and from the wording of the annotation guidelines,
-before they were scored; the excerpts were not looked at, and no pattern was changed, added or dropped after scoring.
+The patterns (the shipped set `patterns`) were written down once, from general grammar and from the wording of the
+annotation guidelines, before they were scored; the excerpts were not looked at, and no pattern was changed, added or
+dropped after scoring.
 What `math` labels is in sample (its judge was fitted to these excerpts, see benchmarks/gram_quality.py); what the
 patterns add is not.
 """
@@ -26,66 +27,6 @@ from hicra.grams.gramset import GramSet
 from hicra.labels.labeller import Labeller
 from hicra.labels.quality import Excerpt, read_excerpts, score, score_spans
 
-LISTS = {
-    "LET": "go back|look at|think about|start by|begin by|break this down|break it down|make sure",
-    "WAY": "approach|way|idea|option|possibility|method",
-    "WOULD": "is|would be|could be|might be",
-    "MISREAD": "misread|misunderstood|misinterpreted|overlooked|forgot|missed",
-}
-MOVES = {
-    "let us": """
-        [<conn>] <let's~|let me> [<adv>] <verb> @clause
-        [<conn>] <let's~|let me> [<adv>] <LET> @clause
-        [<conn>] <let's~|let me> <try|consider|take> <another|a different> [<noun>] @clause""",
-    "we need to": """
-        [<conn>] <i|we> [<adv>] <need to|have to|must|should|want to> [<adv>] <verb> @clause
-        [<conn>] <i'll~|we'll~> [<adv>] <verb> @clause
-        [<conn>] <i|we> <can|could> [<adv>] <verb> @clause
-        <my|our|the> [<ord>] <step|goal|task|plan|approach> is to @clause
-        to <verb> <this|the> <problem|question|answer|solution> @clause""",
-    "the problem asks": """
-        the <problem|question|task> <ask~|say~|state|states|want~> [<us to|for|that|to>] @clause
-        [<conn>] <we|i> are <given|told|asked> [<that|to>] @clause
-        <suppose|assume|assuming> [that] @clause
-        in <this|that|the first|the second|each|either|both> <case|cases|scenario> @clause
-        what if @clause
-        [<maybe|perhaps>] <another|one|a different> <WAY> <WOULD> [to] @clause""",
-    "this means": """
-        <this|that|which|it> <mean~|imply~|suggests|shows|indicates|tells us|gives us> [that] @clause
-        [<conn>] <we|i|you|one> [<modal>] [<adv>] <see|conclude|deduce|infer|know|note|notice|observe> [that] @clause
-        it follows that @clause
-        [<conn>] the <answer|final answer|result|solution> <is|must be|should be|would be> @clause
-        <therefore|thus|hence|consequently|accordingly> @clause
-        so @sentence
-        <as a result|in conclusion|in summary|to conclude|based on this|because of this> @clause""",
-    "order": """
-        <first|second|third|next|then|finally|lastly> @sentence
-        step by step""",
-    "doubt": """
-        <wait|hmm|however|alternatively|actually|hold on> @clause
-        but @sentence
-        [<conn>] <that|this|it> <isn't~|is> [<not|also|still>] <right|correct|wrong|possible|impossible> @clause
-        [<conn>] <that|this|it> <doesn't~|can't~|won't~> <make sense|work|be right|seem right|match> @clause
-        <is|does> <that|this|it> <right|correct|possible|make sense|work> @clause
-        [<conn>] <i|we> <made|must have made|might have made|may have made> <a|an> <mistake|error> @clause
-        [<conn>] <i|we> [<might|may|must>] [have] <MISREAD> @clause
-        <going back|go back|back> to @clause
-        to <verify|check|confirm|double-check|be sure|make sure> @clause
-        but the <problem|question> <says|states|said> @clause""",
-}  # fmt: skip
-
-
-def patterns(names: Sequence[str] = tuple(MOVES)) -> GramSet:
-    """The patterns of some kinds of moves."""
-    found = {}
-    for name in names:
-        for line in MOVES[name].strip().splitlines():
-            text, _, at = line.strip().partition(" @")
-            for short, words in LISTS.items():
-                text = text.replace(f"<{short}>", f"<{words}>")
-            found[text] = {"text": text, "at": at or "any", "cluster": name}
-    return GramSet.from_grams(found.values(), name="patterns")
-
 
 def main() -> None:
     """Print the table."""
@@ -100,7 +41,7 @@ def main() -> None:
         print(f"{chosen.data} holds no annotated excerpts: nothing to measure")
         return
     excerpts = read_excerpts(sorted((chosen.data / "gold").glob("planning_spans_*.jsonl")))
-    listing, mined, written = GramSet.load("paper"), GramSet.load("math"), patterns()
+    listing, mined, written = GramSet.load("paper"), GramSet.load("math"), GramSet.load("patterns")
     rows = {
         "Listing 1": listing,
         "patterns": written,
@@ -113,8 +54,8 @@ def main() -> None:
     for name, grams in rows.items():
         print(f"{name:<28} {len(grams):>6,}  {score(grams, excerpts)}", flush=True)
     print("\nwhat each kind of move adds to math: words, and how many of them are marked")
-    for name in MOVES:
-        added, right = beyond(mined, patterns([name]), excerpts)
+    for name in written.clusters:
+        added, right = beyond(mined, GramSet.from_grams(g for g in written if g.cluster == name), excerpts)
         print(f"{name:<28} {added:>6,}  {right / max(1, added):.3f}")
     if chosen.folds:
         print()
@@ -137,9 +78,28 @@ def folds(data: Path, excerpts: Sequence[Excerpt], written: GramSet, thresholds:
             for more, labeller in ((False, Labeller(grams)), (True, Labeller(grams.merge(written)))):
                 for i in np.flatnonzero(fold == f):
                     spans[t, more][i] = [(s.start, s.end) for s in labeller.spans(excerpts[i].text)]
+    for a, b in (((0.8, False), (0.85, True)), ((0.8, False), (0.8, True))):
+        low, high = paired(spans[a], spans[b], excerpts)
+        print(f"F1, {b[0]:.2f} + patterns less {a[0]:.2f} without, 95 % of paired draws: {low:+.3f} to {high:+.3f}")
     for (t, more), found in spans.items():
         name = f"refined {t:.2f}, out of fold{' + patterns' if more else ''}"
         print(f"{name:<38} {score_spans(found, excerpts)}", flush=True)
+
+
+def paired(
+    before: Sequence[Sequence[tuple[int, int]]],
+    after: Sequence[Sequence[tuple[int, int]]],
+    excerpts: Sequence[Excerpt],
+    draws: int = 2_000,
+) -> tuple[float, float]:
+    """The interval of the difference in F1: both are scored on the same draws of excerpts."""
+    from hicra.labels.quality import _count, _rates
+
+    counted = [np.stack([_count(e, s, []) for e, s in zip(excerpts, spans, strict=True)]) for spans in (before, after)]
+    rows = np.random.default_rng(0).integers(0, len(excerpts), (draws, len(excerpts)))
+    first, second = (_rates(c[rows].sum(1).astype(np.float64))[2] for c in counted)
+    low, high = np.quantile(second - first, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def beyond(base: GramSet, more: GramSet, excerpts: Sequence[Excerpt]) -> tuple[int, int]:

@@ -218,6 +218,23 @@ def test_touching_occurrences_stay_apart_or_are_joined(text: str, apart: list[st
         Labeller(MOVES, join="maybe")  # type: ignore[arg-type]
 
 
+# --- the shipped set ---------------------------------------------------------------------------------------------------
+def test_the_shipped_patterns_label_general_moves_and_merge() -> None:
+    shipped = GramSet.load("patterns")
+    assert shipped.patterns > 25
+    text = "First, let's carefully check this. We know that x = 2, which means that it is. But wait, that isn't right."
+    assert [piece for piece, _ in spans(shipped, text)] == [
+        "First, let's carefully check",
+        "We know that",
+        "which means that",
+        "But",
+        "that isn't right",
+    ]
+    both = GramSet.load("math").merge(shipped)
+    assert both.patterns == shipped.patterns
+    assert len(both) > len(GramSet.load("math"))
+
+
 # --- why --------------------------------------------------------------------------------------------------------------
 def test_why_tells_the_pattern_and_what_fills_it() -> None:
     grams = GramSet.from_grams([Gram("<let's~> [<adv>] <verb>", cluster="next"), Gram("let's go", cluster="next")])
