@@ -141,14 +141,18 @@ def reward(completion_ids: list[list[int]], **_: Any) -> list[float]:
 def make_trainer(kind: type, config: type, folder: Path, options: argparse.Namespace, turns: Turns, **own: Any) -> Any:
     torch.manual_seed(0)
     tokenizer, pieces = options.tokenizer, options.pieces
+    shape = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": options.hidden,
+        "intermediate_size": 3 * options.hidden,
+        "num_hidden_layers": options.layers,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        **getattr(options, "shape", {}),
+    }
     model = Qwen2ForCausalLM(
         Qwen2Config(
-            vocab_size=len(tokenizer),
-            hidden_size=options.hidden,
-            intermediate_size=3 * options.hidden,
-            num_hidden_layers=options.layers,
-            num_attention_heads=4,
-            num_key_value_heads=2,
+            **shape,
             max_position_embeddings=options.tokens + 64,
             tie_word_embeddings=True,
             pad_token_id=0,
@@ -177,8 +181,8 @@ def make_trainer(kind: type, config: type, folder: Path, options: argparse.Names
         learning_rate=1e-5,
         report_to="none",
         save_strategy="no",
-        use_cpu=True,
-        bf16=False,
+        use_cpu=not getattr(options, "gpu", False),
+        bf16=getattr(options, "gpu", False),
         activation_checkpointing=False,
         disable_tqdm=True,
         loss_type="dapo",

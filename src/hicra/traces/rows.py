@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+_WHOLE = {int, bool, type(None)}
+
+
 def completion_table(rows: Sequence[Mapping[str, Any]], step: int, rank: int) -> pa.Table:
     """Rows -> table of `completion_schema`.
 
@@ -92,6 +95,8 @@ def _array(values: list[Any], type_: pa.DataType, where: str) -> pa.Array:
 
 def _broken(values: list[Any]) -> float | None:
     """The first number in `values`, or in the lists in it, that is not whole."""
+    if _WHOLE.issuperset(map(type, values)):  # hundreds of thousands of ids a step
+        return None
     for value in values:
         if type(value) is list:
             if (inner := _broken(value)) is not None:
