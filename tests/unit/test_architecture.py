@@ -17,7 +17,7 @@ STATIONS = ["traces", "grams", "labels", "credit", "dynamics", "engines", "lab",
 EVERYWHERE = {"errors", "_shapes"}
 USES_EVALS = {"engines", "lab", "report"}
 HEAVY = {"torch", "transformers", "trl", "numba", "pyarrow", "polars", "datasets", "matplotlib", "jinja2", "tokenizers"}
-HEAVY |= {"sympy", "math_verify", "scipy"}
+HEAVY |= {"sympy", "math_verify", "scipy", "inspect_ai", "openai"}
 
 
 def imports_of(path: Path) -> set[str]:
@@ -82,6 +82,7 @@ def test_importing_hicra_loads_nothing_heavy() -> None:
     [
         "from hicra import GramSet, Labeller, HicraCredit, CreditConfig, Labels, Gram, HicraError",
         "import hicra.evals.answers, hicra.evals.benchmarks, hicra.engines.rewards",
+        "import hicra.evals.asking, hicra.evals.harness, hicra.evals.vision, hicra.cli.eval",
         "import hicra.credit, hicra.traces.read, hicra.traces.rundir, hicra.dynamics.semantic",
         "from hicra import GramSet; GramSet.load('paper').drop(.3, 0)",
         "import hicra; hicra.credit.hicra; hicra.engines; hicra.lab; hicra.report",
