@@ -25,30 +25,48 @@ GAPS = 11
 
 
 @nb.njit(cache=True, nogil=True)
-def index_keys(keys, slots, at):  # type: ignore[no-untyped-def]
-    """Put 32-bit keys into an empty table (`at` all -1, a power of two of slots)."""
+def index_keys(keys, weights, slots, at, first_head, seen):  # type: ignore[no-untyped-def]
+    """Put 32-bit keys into an empty table.
+
+    Args:
+        keys, weights: (K,), (K, HEADS).
+        slots: uint32, zeros, a power of two of them, written: the keys. 0 is an empty slot; a key of 0 is kept as 1.
+        at, first_head: as long, written: the key's row of `weights`, and its first column, so that the commonest
+            question costs one look at a small table.
+        seen: uint8, zeros, a power of two of them, written: a bit for each key, by its upper bits. It is small enough to
+            stay near the core and turns most unknown features away.
+    """
+    bits = np.uint32(8 * len(seen) - 1)
     mask = np.uint32(len(slots) - 1)
     for i in range(len(keys)):
-        s = keys[i] & mask
-        while at[s] >= 0:
+        key = max(keys[i], np.uint32(1))
+        s = key & mask
+        while slots[s]:
             s = (s + np.uint32(1)) & mask
-        slots[s], at[s] = keys[i], i
+        slots[s], at[s], first_head[s] = key, i, weights[i, 0]
+        b = (keys[i] >> np.uint32(9)) & bits
+        seen[b >> np.uint32(3)] |= np.uint8(1 << (b & np.uint32(7)))
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def _find(key, slots, at):  # type: ignore[no-untyped-def]
+def _find(key, slots, seen):  # type: ignore[no-untyped-def]
+    """Slot of a key, or -1."""
+    b = (key >> np.uint32(9)) & np.uint32(8 * len(seen) - 1)
+    if not seen[b >> np.uint32(3)] >> (b & np.uint32(7)) & 1:
+        return np.int64(-1)
     mask = np.uint32(len(slots) - 1)
+    key = max(key, np.uint32(1))
     s = key & mask
-    while at[s] >= 0:
+    while slots[s]:
         if slots[s] == key:
-            return at[s]
+            return np.int64(s)
         s = (s + np.uint32(1)) & mask
-    return np.int32(-1)
+    return np.int64(-1)
 
 
 @nb.njit(cache=True, nogil=True)
-def raw_scores(word, coarse_of, fine_of, flags, slots, at, weight, out):  # type: ignore[no-untyped-def]
-    """Sums of the first column of `weight` (K, HEADS) over each entry's features; 0 for PAD."""
+def raw_scores(word, coarse_of, fine_of, flags, slots, first_head, seen, out):  # type: ignore[no-untyped-def]
+    """Sums of the first head's weights over each entry's features; 0 for PAD."""
     m = len(word)
     coarse, fine = np.empty(m, np.int32), np.empty(m, np.int32)
     for i in range(m):
@@ -61,9 +79,9 @@ def raw_scores(word, coarse_of, fine_of, flags, slots, at, weight, out):  # type
         n = keys_of(word, coarse, fine, flags, i, keys)
         total = np.int32(0)
         for k in range(n):
-            found = _find(np.uint32(keys[k] >> np.uint64(32)), slots, at)
-            if found >= 0:
-                total += np.int32(weight[found, 0])
+            slot = _find(np.uint32(keys[k] >> np.uint64(32)), slots, seen)
+            if slot >= 0:
+                total += np.int32(first_head[slot])
         out[i] = total
 
 
@@ -110,7 +128,7 @@ def smooth(word, flags, score, scale, bias, near, across, blocked, gaps, floor, 
 @nb.njit(cache=True, nogil=True)
 def find_spans(  # type: ignore[no-untyped-def]
     word, coarse_of, fine_of, flags, word_hash, probability, threshold,
-    slots, at, weight, bias, move_slots, move_at, spans,
+    slots, at, seen, weight, bias, move_slots, move_at, spans,
 ):  # fmt: skip
     """Runs of words above the threshold, cut where a span begins within.
 
@@ -143,10 +161,10 @@ def find_spans(  # type: ignore[no-untyped-def]
             for h in range(1, HEADS):
                 total[h] = bias[h]
             for k in range(count):
-                found = _find(np.uint32(keys[k] >> np.uint64(32)), slots, at)
-                if found >= 0:
+                slot = _find(np.uint32(keys[k] >> np.uint64(32)), slots, seen)
+                if slot >= 0:
                     for h in range(1, HEADS):
-                        total[h] += weight[found, h]
+                        total[h] += weight[at[slot], h]
             if i > first and total[4] > 0:
                 n = _close(spans, n, first, i - 1, of_class, flags, word_hash, move_slots, move_at)
                 first = i

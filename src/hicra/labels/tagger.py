@@ -36,6 +36,8 @@ NAME = "tagger"
 FUNCTIONS: tuple[Function, ...] = ("deduction", "branching", "backtracing")
 """In the order of the weights' columns."""
 
+_SEEN = 1 << 18  # bytes of the filter in front of the table of features
+
 Array = np.ndarray[Any, Any]
 
 _SHAPES = {
@@ -163,8 +165,10 @@ class TaggerMachine:
         hashes = np.array([_tagger_words.word_hash(word) for word in words], np.uint64)
         self._slots, self._slot_id = _table(hashes, np.arange(1, self._size, dtype=np.int32))
         self._key_slots = np.zeros(_room(len(t["keys"])), np.uint32)
-        self._key_at = np.full(len(self._key_slots), -1, np.int32)
-        _tagger_score.index_keys(t["keys"], self._key_slots, self._key_at)
+        self._key_at = np.zeros(len(self._key_slots), np.int32)
+        self._first_head = np.zeros(len(self._key_slots), np.int8)
+        self._seen = np.zeros(_SEEN, np.uint8)
+        _tagger_score.index_keys(t["keys"], t["weights"], self._key_slots, self._key_at, self._first_head, self._seen)
         self._coarse, self._fine = t["coarse"].astype(np.int32), t["fine"].astype(np.int32)
         index = {gram.text: i for i, gram in enumerate(self.grams)}
         self._other = np.array([index[f"other {function}"] for function in FUNCTIONS], np.int32)
@@ -186,7 +190,7 @@ class TaggerMachine:
         spans = np.empty((len(word) // 2 + 1, 4), np.int64)
         found = score.find_spans(
             word, self._coarse, self._fine, flags, hashes, probability, np.float32(self.model.threshold),
-            self._key_slots, self._key_at, t["weights"], t["bias"], self._move_slots, self._move_at, spans,
+            self._key_slots, self._key_at, self._seen, t["weights"], t["bias"], self._move_slots, self._move_at, spans,
         )  # fmt: skip
         spans = spans[:found]
         gram = np.where(spans[:, 3] >= 0, spans[:, 3], self._other[spans[:, 2]]).astype(np.int32)
@@ -229,7 +233,7 @@ class TaggerMachine:
         """Probability of each entry, (M,) float32; 0 for PAD."""
         t, score = self.model.tensors, self._score
         raw, out = np.empty(len(word), np.int32), np.empty(len(word), np.float32)
-        score.raw_scores(word, self._coarse, self._fine, flags, self._key_slots, self._key_at, t["weights"], raw)
+        score.raw_scores(word, self._coarse, self._fine, flags, self._key_slots, self._first_head, self._seen, raw)
         scale, floor = t["scale"].tolist()
         bias = float(t["bias"][0]) * scale
         score.smooth(word, flags, raw, scale, bias, t["near"], t["across"], t["blocked"], t["gaps"], floor, out)
