@@ -51,13 +51,13 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="?", default=Path(__file__).parents[2] / "shared" / "data")
-    parser.add_argument("--only", choices=("labels", "folds", "functions", "stability"))
+    parser.add_argument("--only", choices=("labels", "folds", "tagger", "functions", "stability"))
     chosen = parser.parse_args()
     if not (chosen.data / "gold").is_dir():
         print(f"{chosen.data} holds no annotated excerpts: nothing to measure")
         return
     excerpts = annotated(chosen.data)
-    parts = {"labels": labels, "folds": folds, "functions": functions, "stability": stability}
+    parts = {"labels": labels, "folds": folds, "tagger": tagger, "functions": functions, "stability": stability}
     for name, part in parts.items():
         if chosen.only in (None, name):
             start = time.perf_counter()
@@ -173,6 +173,14 @@ def out_of_fold(selection: Selection, name: str, fold: Any, gram_fold: Any, thre
                 print(f"    {source:<14} P {q.precision:.3f}  R {q.recall:.3f}  F1 {q.f1:.3f}  ({q.core} core words)")
             by_function = "  ".join(f"{k} {v:.3f}" for k, v in quality.recall_by_function.items())
             print(f"    recall by function: {by_function}", flush=True)
+
+
+# --- the tagger -------------------------------------------------------------------------------------------------------
+def tagger(data: Path, excerpts: Sequence[Excerpt]) -> None:
+    """Out of fold, on these excerpts and on those of the second round; its own file has the tables."""
+    from benchmarks.tagger_quality import measure as tables
+
+    tables(data)
 
 
 # --- functions --------------------------------------------------------------------------------------------------------
