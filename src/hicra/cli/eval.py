@@ -180,19 +180,16 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True, min_width=max(len(row["benchmark"]) for row in rows))
-    for head in ("items", "samples", "accuracy", "95 %", "no answer", "cut off", "of finished"):
+    for head in ("answers", "right", "95 %", "no answer", "cut off", "ended"):
         table.add_column(head, justify="right", no_wrap=True)
     for row in rows:
         if not row["complete"]:
-            table.add_row(
-                row["benchmark"], "", "", f"{row['answers']:,} of {row['wanted']:,}", "incomplete", "", "", ""
-            )
+            table.add_row(row["benchmark"], f"{row['answers']:,} of {row['wanted']:,}", *[""] * 5)
             continue
         n, finished = row["answers"], row["accuracy_of_finished"]
         table.add_row(
             row["benchmark"],
-            f"{row['items']:,}",
-            f"{row['samples']:,}",
+            f"{row['items']:,} × {row['samples']:,}",
             f"{100 * row['accuracy']:.1f}",
             f"{100 * row['low']:.1f}–{100 * row['high']:.1f}",
             f"{100 * row['no_answer'] / n:.1f} %",
