@@ -75,6 +75,8 @@ def world(tmp_path_factory) -> dict[str, Any]:
         .replace("make_tiny:digits", "boxed")
     )
     (folder / "recipe.toml").write_text(recipe.replace("runs/tiny/out", "out"))
+    shutil.copytree(ROOT / "recipes", folder / "recipes")
+    (folder / "held.jsonl").write_text('{"id": "h1", "problem": "What is 4 + 5?", "answer": "9"}\n')
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder / "my-model")
