@@ -12,9 +12,14 @@ from hypothesis import strategies as st
 from hicra import Gram, GramSet, Labeller, mine
 from hicra.errors import ConfigError, DataError
 from hicra.grams.count import Counts, count_ngrams
+from hicra.grams.embed import Encoder
+from hicra.grams.evidence import Evidence, evidence_path
+from hicra.grams.profiles import PAPER
 from hicra.grams.text import AGENT, CLAUSE, ENGLISH, OPENS, START_STATE, VERSIONS, text_rules, words
 from hicra.labels.vocab import Vocab
 from hicra.traces.schema import Trace
+from tests.gram_models import TrigramModel
+from tests.mining_corpus import corpus
 
 RULES = text_rules(name=AGENT)
 
@@ -194,3 +199,18 @@ def test_the_seeded_set_is_what_its_script_writes() -> None:
     from scripts.seed_agent import grams
 
     assert GramSet.from_grams(grams(), rules=AGENT).hash == GramSet.load("agent").hash
+
+
+def test_a_set_mined_by_these_rules_carries_them_and_saw_no_code(tmp_path) -> None:
+    quoted = [
+        Trace(id=t.id, problem=t.problem, solution=f"{t.solution}\n`run all the tests again`") for t in corpus(40)
+    ]
+    settings = {"profile": PAPER, "encoder": Encoder(TrigramModel(), cache=False)}
+    made = mine(quoted, rules=AGENT, out=tmp_path / "set.json", **settings)
+    assert made.rules == GramSet.load(tmp_path / "set.json").rules == AGENT
+    evidence = Evidence.load(evidence_path(tmp_path / "set.json"))
+    assert evidence.facts["counted"]["rules"] == AGENT
+    assert evidence.counts_of("let me check").rules == AGENT
+    assert evidence.row("run all the tests") is None
+    mine(quoted, out=tmp_path / "other.json", **settings)
+    assert Evidence.load(evidence_path(tmp_path / "other.json")).row("run all the tests") is not None

@@ -20,6 +20,7 @@ from hicra.cli.console import FUNCTION_STYLES, err, out, print_json, visible
 from hicra.errors import ConfigError, HicraWarning
 from hicra.grams.embed import DEFAULT_ENCODER
 from hicra.grams.gramset import GramSet
+from hicra.grams.text import ENGLISH
 
 if TYPE_CHECKING:
     from hicra.grams.evidence import Evidence
@@ -42,6 +43,7 @@ def mine(
     encoder: Annotated[str, typer.Option(help="A sentence-transformers model, by name or folder.")] = DEFAULT_ENCODER,
     dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     cache: Annotated[str, typer.Option(help="Folder for embeddings; default: the user's cache folder.")] = "",
+    rules: Annotated[str, typer.Option(help="Text rules: english-maths, or code-agent for agents and code.")] = ENGLISH,
     wrong: Annotated[bool, typer.Option("--wrong", help="Mine wrong solutions too.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="A broken line ends it.")] = False,
     engine: Annotated[str, typer.Option(help="local, or ray: on a Ray cluster.")] = "local",
@@ -68,6 +70,7 @@ def mine(
             workers=workers,
             work_dir=work_dir,
             progress=bars,
+            rules=rules,
         )
     evidence = Evidence.load(evidence_path(output))
     if as_json:
