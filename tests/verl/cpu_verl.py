@@ -10,14 +10,18 @@ Loaded in each of verl's processes by ``VERL_USE_EXTERNAL_MODULES=tests.verl.cpu
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import types
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed
+from verl.checkpoint_engine import CheckpointEngineRegistry
+from verl.checkpoint_engine.base import CheckpointEngine
 from verl.plugin.platform import platform_manager
 from verl.plugin.platform.platform_base import PlatformBase
 from verl.workers.rollout.base import _ROLLOUT_REGISTRY, BaseRollout
@@ -176,7 +180,11 @@ class Replica(RolloutReplica):  # type: ignore[misc]
 
 
 class Adapter(BaseRollout):  # type: ignore[misc]
-    """In a training worker: hands the new weights to the server."""
+    """In a worker: hands the new weights to the server."""
+
+    def __init__(self, *args: Any, replica_rank: int = 0, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.replica_rank = replica_rank
 
     async def resume(self, tags: list[str]) -> None: ...
 
@@ -189,8 +197,59 @@ class Adapter(BaseRollout):  # type: ignore[misc]
 
         assert wire_format == "named_tensors"
         if torch.distributed.get_rank() == 0:
-            copied = {name: tensor.detach().float().cpu().clone() for name, tensor in weights}
-            await ray.get_actor(_name(0)).set_weights.remote(copied, global_steps)
+            copied = {name: tensor.detach().float().cpu().clone() async for name, tensor in _one_by_one(weights)}
+            await ray.get_actor(_name(self.replica_rank)).set_weights.remote(copied, global_steps)
+
+
+async def _one_by_one(weights: Any) -> AsyncIterator[tuple[str, torch.Tensor]]:
+    """verl's weights come from a generator in one mode and from an asynchronous one in another."""
+    if hasattr(weights, "__aiter__"):
+        async for pair in weights:
+            yield pair
+    else:
+        for pair in weights:
+            yield pair
+
+
+@CheckpointEngineRegistry.register("file")
+class ThroughAFile(CheckpointEngine):  # type: ignore[misc]
+    """Weights on their way from the actor to a rollout engine on other devices: one file an update.
+
+    Args:
+        folder: where; a fresh one for each run.
+    """
+
+    def __init__(self, bucket_size: int, is_master: bool = False, *, folder: str) -> None:
+        self._folder = Path(folder)
+
+    def prepare(self) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def build_topology(cls, actors: int, rollouts: int, metadata: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {}, {}
+
+    def init_process_group(self, **_: Any) -> None: ...
+
+    def finalize(self) -> None: ...
+
+    async def send_weights(self, weights: Any, global_steps: int | None = None) -> None:
+        from safetensors.torch import save_file
+
+        part = self._folder / "part"
+        save_file({name: tensor.detach().cpu().clone() for name, tensor in weights}, part)
+        part.rename(self._file(global_steps))
+
+    async def receive_weights(self, global_steps: int | None = None) -> AsyncIterator[tuple[str, torch.Tensor]]:
+        from safetensors.torch import load_file
+
+        while not self._file(global_steps).exists():
+            await asyncio.sleep(0.05)
+        for pair in load_file(self._file(global_steps)).items():
+            yield pair
+
+    def _file(self, step: int | None) -> Path:
+        return self._folder / f"{step}.safetensors"
 
 
 platform_manager.set_platform(PlatformCPU())
