@@ -40,6 +40,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM,
 from trl import GRPOConfig, GRPOTrainer
 
 from hicra.engines.trl import HICRAConfig, HICRAMixin
+from hicra.engines.trl_record import RecordMixin
 from hicra.engines.trl_resume import ExactResumeMixin
 from hicra.traces.read import sample_traces
 
@@ -74,7 +75,7 @@ class Clock:
 
 def timed_class(clock: Clock) -> type:
     """HICRATrainer with the clock switched on before each of our overrides and off before each of TRL's methods."""
-    ours = {**vars(ExactResumeMixin), **vars(HICRAMixin)}
+    ours = {**vars(ExactResumeMixin), **vars(RecordMixin), **vars(HICRAMixin)}
     names = [n for n, f in ours.items() if callable(f) and hasattr(GRPOTrainer, n) and n[:2] != "__" and n != "train"]
 
     def layer(kind: str, base: type, label: Any) -> type:
