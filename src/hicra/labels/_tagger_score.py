@@ -33,8 +33,8 @@ def index_keys(keys, weights, slots, at, first_head, seen):  # type: ignore[no-u
         slots: uint32, zeros, a power of two of them, written: the keys. 0 is an empty slot; a key of 0 is kept as 1.
         at, first_head: as long, written: the key's row of `weights`, and its first column, so that the commonest
             question costs one look at a small table.
-        seen: uint8, zeros, a power of two of them, written: a bit for each key, by its upper bits. It is small enough to
-            stay near the core and turns most unknown features away.
+        seen: uint8, zeros, a power of two of them, written: a bit for each key, by its upper bits. It is small enough
+            to stay near the core, and turns most unknown features away.
     """
     bits = np.uint32(8 * len(seen) - 1)
     mask = np.uint32(len(slots) - 1)

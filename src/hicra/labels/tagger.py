@@ -150,6 +150,9 @@ class TaggerMachine:
     Args:
         vocab: bytes of the tokens.
         model, grams: weights and moves (see `moves_of`); default: the packaged ones.
+
+    Raises:
+        DataError: the weights cannot be read, or the moves lack the three others.
     """
 
     def __init__(self, vocab: Vocab, model: Model | None = None, grams: GramSet | None = None) -> None:
@@ -164,14 +167,15 @@ class TaggerMachine:
         self._others = len(t["coarse"]) - self._size
         hashes = np.array([_tagger_words.word_hash(word) for word in words], np.uint64)
         self._slots, self._slot_id = _table(hashes, np.arange(1, self._size, dtype=np.int32))
-        self._key_slots = np.zeros(_room(len(t["keys"])), np.uint32)
-        self._key_at = np.zeros(len(self._key_slots), np.int32)
-        self._first_head = np.zeros(len(self._key_slots), np.int8)
-        self._seen = np.zeros(_SEEN, np.uint8)
-        _tagger_score.index_keys(t["keys"], t["weights"], self._key_slots, self._key_at, self._first_head, self._seen)
+        self._key_slots, self._key_at, self._first_head, self._seen = _features(self.model)
         self._coarse, self._fine = t["coarse"].astype(np.int32), t["fine"].astype(np.int32)
-        index = {gram.text: i for i, gram in enumerate(self.grams)}
-        self._other = np.array([index[f"other {function}"] for function in FUNCTIONS], np.int32)
+        others = [f"other {function}" for function in FUNCTIONS]
+        if not all(other in self.grams for other in others):
+            raise DataError(
+                f"the gram set {self.grams.name!r} is no set of the tagger's moves",
+                expected=f"{', '.join(others)} in it",
+            )
+        self._other = np.array([self.grams.index(other) for other in others], np.int32)
         listed = [i for i in range(len(self.grams)) if i not in self._other]
         hashes = np.array([move_hash(self.grams[i].text) for i in listed], np.uint64)
         self._move_slots, self._move_at = _table(hashes, np.array(listed, np.int32))
@@ -276,6 +280,18 @@ def move_hash(text: str) -> int:
         key = (key ^ word_hash(word.encode())) * 0x9E3779B97F4A7C15 & mask
         key ^= key >> 29
     return key
+
+
+@lru_cache(maxsize=2)
+def _features(model: Model) -> tuple[Array, Array, Array, Array]:
+    """The table of a model's features, see `_tagger_score.index_keys`; labellers of one process share it."""
+    from hicra.labels._tagger_score import index_keys
+
+    t = model.tensors
+    size = _room(len(t["keys"]))
+    tables = np.zeros(size, np.uint32), np.zeros(size, np.int32), np.zeros(size, np.int8), np.zeros(_SEEN, np.uint8)
+    index_keys(t["keys"], t["weights"], *tables)
+    return tables
 
 
 def _room(count: int) -> int:
