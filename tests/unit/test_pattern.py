@@ -218,7 +218,7 @@ def test_touching_occurrences_stay_apart_or_are_joined(text: str, apart: list[st
         Labeller(MOVES, join="maybe")  # type: ignore[arg-type]
 
 
-# --- the shipped set ---------------------------------------------------------------------------------------------------
+# --- the shipped set --------------------------------------------------------------------------------------------------
 def test_the_shipped_patterns_label_general_moves_and_merge() -> None:
     shipped = GramSet.load("patterns")
     assert shipped.patterns > 25
