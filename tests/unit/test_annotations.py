@@ -228,3 +228,15 @@ def test_excerpts_and_annotations_keep_their_fields(tmp_path: Path) -> None:
     assert read_excerpts(tmp_path / "a.jsonl") == [row]
     write_excerpts(tmp_path / "e.jsonl", [row])
     assert read_texts(tmp_path / "e.jsonl") == [Excerpt("a", "s", TEXT, (), (), "t", "MIT", 7)]
+
+
+# --- the second round -------------------------------------------------------------------------------------------------
+def test_the_second_round_is_whole_and_may_be_shipped() -> None:
+    rows = read_excerpts(Path(__file__).parents[2] / "annotations" / "planning_spans_round2.jsonl")
+    assert len({r.id for r in rows}) == len(rows) == 600
+    licence_of = {"misguided": "CC0-1.0", "gsm8k": "MIT"}
+    assert all(r.license == licence_of.get(r.source, "Apache-2.0") for r in rows)
+    assert {r.source for r in rows} == {*licence_of, "rg_math", "rg_rl", "rg_zero", "zeroeval", "mmlu_pro"}
+    assert {s.function for r in rows for s in (*r.first, *r.second)} == set(KEYS.values())
+    found = agreement(rows, resamples=20)  # the figures of the card
+    assert (found.words, round(found.f1, 3), round(found.kappa, 3)) == (65420, 0.909, 0.895)
