@@ -24,8 +24,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from hicra.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -301,9 +299,9 @@ def overall(metrics: dict[str, float], names: Sequence[str]) -> dict[str, float]
     """Mean accuracy over B benchmarks, each counting alike; its interval combines theirs as independent ones (MOVER:
     Zou and Donner 2008): low = mean - sqrt(sum (value - low)^2) / B, and alike upwards.
     """
-    values, lows, highs = (np.array([metrics[f"{n}/accuracy{end}"] for n in names]) for end in ("", "_low", "_high"))
-    mean = float(values.mean())
-    down, up = (float(np.sqrt((gap**2).sum())) / len(names) for gap in (values - lows, highs - values))
+    values, lows, highs = ([metrics[f"{n}/accuracy{end}"] for n in names] for end in ("", "_low", "_high"))
+    mean = sum(values) / len(names)
+    down, up = (math.dist(values, ends) / len(names) for ends in (lows, highs))
     return {
         "accuracy": mean,
         "accuracy_low": mean - down,

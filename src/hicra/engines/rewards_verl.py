@@ -11,13 +11,11 @@ keeps one worker (``reward.num_workers`` says how many actors there are), starte
 from __future__ import annotations
 
 import threading
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 from hicra.evals.answers import check, final_answer
 from hicra.evals.pool import Pool
-
-_pool: Pool | None = None
-_lock = threading.Lock()
 
 
 def compute_score(
@@ -35,13 +33,22 @@ def compute_score(
         ``score`` (the reward), ``acc`` (what verl's validation averages) and ``pred`` (the answer that was found, ""
         where there is none).
     """
-    right = check(solution_str, str(ground_truth), pool=_one_worker())
+    right = check(solution_str, str(ground_truth), pool=cast("Pool", _ONE))
     return {"score": float(right), "acc": float(right), "pred": final_answer(solution_str) or ""}
 
 
-def _one_worker() -> Pool:
-    global _pool
-    with _lock:
-        if _pool is None:
-            _pool = Pool(workers=1)
-        return _pool
+class _OneWorker:
+    """A pool of one worker, made when an answer first needs it (and with it math-verify)."""
+
+    def __init__(self) -> None:
+        self._pool: Pool | None = None
+        self._lock = threading.Lock()
+
+    def verdicts(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
+        with self._lock:
+            if self._pool is None:
+                self._pool = Pool(workers=1)
+        return self._pool.verdicts(pairs)
+
+
+_ONE = _OneWorker()
