@@ -75,3 +75,20 @@ def test_a_dry_run_checks_and_writes_nothing(recipe: Path, capsys: pytest.Captur
 def test_resuming_without_a_checkpoint_says_so(recipe: Path) -> None:
     with pytest.raises(ConfigError, match="nothing to resume from"):
         train(recipe, resume=True)
+
+
+def test_evaluation_context_and_arm_from_a_recipe(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    held = recipe.parent / "held.jsonl"
+    held.write_text(
+        '{"id": "h1", "problem": "1 + 1 =", "answer": "2"}\n{"id": "h2", "problem": "1 + 2 =", "answer": "3"}\n'
+    )
+    asked = ['evaluation.problems=["held=held.jsonl"]', "evaluation.samples=2", "evaluation.every=2"]
+    more = ["context.raise_to=30", "trainer.max_steps=3", 'evaluation.prompt="{problem}"']
+    train(recipe, arm="grpo", settings=[*asked, *more], as_json=True)
+    summary = document(capsys)
+    assert [line["step"] for line in summary["evaluations"]] == [0, 2, 3]
+    assert all(line["n"] == 4 for line in summary["evaluations"])
+    reader = RunReader(summary["run_dir"])
+    assert summary["run_dir"].split("/")[-2].endswith("-grpo")
+    assert reader.meta["config"]["credit"]["estimator"] == "grpo"
+    assert any("max_completion_length goes from 24 to 30" in text for _, text in reader.notes())
