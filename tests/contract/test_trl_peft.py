@@ -47,7 +47,7 @@ def differ(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
     return [name for name in first if not torch.equal(first[name], second[name])]
 
 
-@pytest.mark.parametrize("settings", [{}, {"beta": 0.05}], ids=["plain", "kl"])
+@pytest.mark.parametrize("settings", [{"max_steps": 2}, {"beta": 0.05, "max_steps": 2}], ids=["plain", "kl"])
 def test_adapters_alone_learn_and_alpha_zero_is_grpo(settings: dict[str, Any], tmp_path: Path) -> None:
     logs, weights = outcome(run(GRPOTrainer, GRPOConfig, tmp_path / "grpo", **settings))
     zero, zero_weights = outcome(run(HICRATrainer, HICRAConfig, tmp_path / "zero", alpha=0.0, **settings))
