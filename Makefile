@@ -1,6 +1,7 @@
 # make install   the environment alone (.venv, versions of locked.txt)
 # make demo      labels real traces, trains a tiny model with GRPO and with HICRA, writes demo/report.html
 # make test      everything that CI runs
+# make test-verl the part of it that needs verl, in an environment of its own (.venv-verl, versions of locked-verl.txt)
 # make bench     every benchmark that docs/performance.md quotes
 # make figures   the pictures of the README, from demo/, and of docs/evaluation.md
 # make lock      writes locked.txt anew from the bounds of pyproject.toml
@@ -10,7 +11,7 @@ DEMO ?= demo
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: install demo test lint types unit bench figures lock clean
+.PHONY: install demo test lint types unit test-verl bench figures lock clean
 install: .venv/installed
 
 .venv/installed: locked.txt pyproject.toml
@@ -23,7 +24,7 @@ install: .venv/installed
 demo: install
 	$(BIN)/hicra demo --out $(DEMO)
 
-test: lint types unit
+test: lint types unit test-verl
 
 lint: install
 	$(BIN)/ruff check .
@@ -34,6 +35,15 @@ types: install
 
 unit: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-verl: .venv-verl/installed
+	.venv-verl/bin/python -m pytest tests/verl
+
+.venv-verl/installed: locked-verl.txt pyproject.toml
+	$(PYTHON) -m venv .venv-verl
+	.venv-verl/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r locked-verl.txt
+	.venv-verl/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
 
 bench: install
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
@@ -52,4 +62,4 @@ lock: pyproject.toml
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-lock demo
+	rm -rf .venv .venv-verl .venv-lock demo
