@@ -103,8 +103,7 @@ def test_scores_equal_a_slow_sum(machine: TaggerMachine) -> None:
     word, flags, *_ = machine.entries(data, np.array([0, len(data)]), np.empty(0, np.bool_))
     t = machine.model.tensors
     raw = np.empty(len(word), np.int32)
-    tables = (machine._key_slots, machine._first_head, machine._seen)
-    scoring.raw_scores(word, machine._coarse, machine._fine, flags, *tables, raw)
+    scoring.raw_scores(word, machine._coarse, machine._fine, flags, machine._first_head, machine._seen, raw)
     weight_of = dict(zip(t["keys"].tolist(), t["weights"][:, 0].tolist(), strict=True))
     keys = np.zeros(features.TEMPLATES, np.uint64)
     for i in np.flatnonzero(word):

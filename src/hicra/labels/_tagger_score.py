@@ -24,6 +24,16 @@ GAPS = 11
 """Kinds of gap that the smoothing knows: START .. SIGN, NAME, and a capital behind it."""
 
 
+@nb.njit(cache=True, nogil=True, inline="always")
+def _shift(size):  # type: ignore[no-untyped-def]
+    """How far a 32-bit key is shifted to be a place among `size`, a power of two from 256 on."""
+    shift = np.uint32(32)
+    while size > 1:
+        size >>= 1
+        shift -= np.uint32(1)
+    return shift
+
+
 @nb.njit(cache=True, nogil=True)
 def index_keys(keys, weights, slots, at, first_head, seen):  # type: ignore[no-untyped-def]
     """Put 32-bit keys into an empty table.
@@ -31,19 +41,26 @@ def index_keys(keys, weights, slots, at, first_head, seen):  # type: ignore[no-u
     Args:
         keys, weights: (K,), (K, HEADS).
         slots: uint32, zeros, a power of two of them, written: the keys. 0 is an empty slot; a key of 0 is kept as 1.
-        at, first_head: as long, written: the key's row of `weights`, and its first column, so that the commonest
-            question costs one look at a small table.
+        at: as long, written: the key's row of `weights`.
+        first_head: uint32, as long, written: a table of its own for the commonest question, so that one look finds key
+            and weight: the key's lower 24 bits and the 8 of the first column, at the place that the key's upper bits
+            say (place and 24 bits make the whole key). Zeros, which tell nothing, are left out.
         seen: uint8, zeros, a power of two of them, written: a bit for each key, by its upper bits. It is small enough
             to stay near the core, and turns most unknown features away.
     """
-    bits = np.uint32(8 * len(seen) - 1)
+    bits, shift = np.uint32(8 * len(seen) - 1), _shift(len(slots))
     mask = np.uint32(len(slots) - 1)
     for i in range(len(keys)):
         key = max(keys[i], np.uint32(1))
         s = key & mask
         while slots[s]:
             s = (s + np.uint32(1)) & mask
-        slots[s], at[s], first_head[s] = key, i, weights[i, 0]
+        slots[s], at[s] = key, i
+        if weights[i, 0]:
+            s = keys[i] >> shift
+            while first_head[s]:
+                s = (s + np.uint32(1)) & mask
+            first_head[s] = keys[i] << np.uint32(8) | np.uint32(np.uint8(weights[i, 0]))
         b = (keys[i] >> np.uint32(9)) & bits
         seen[b >> np.uint32(3)] |= np.uint8(1 << (b & np.uint32(7)))
 
@@ -65,23 +82,33 @@ def _find(key, slots, seen):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def raw_scores(word, coarse_of, fine_of, flags, slots, first_head, seen, out):  # type: ignore[no-untyped-def]
+def raw_scores(word, coarse_of, fine_of, flags, first_head, seen, out):  # type: ignore[no-untyped-def]
     """Sums of the first head's weights over each entry's features; 0 for PAD."""
     m = len(word)
     coarse, fine = np.empty(m, np.int32), np.empty(m, np.int32)
     for i in range(m):
         coarse[i], fine[i] = coarse_of[word[i]], fine_of[word[i]]
-    keys = np.empty(TEMPLATES, np.uint64)
+    keys, likely = np.empty(TEMPLATES, np.uint64), np.empty(TEMPLATES, np.uint32)
+    bits, mask = np.uint32(8 * len(seen) - 1), np.uint32(len(first_head) - 1)
+    shift = _shift(len(first_head))
     for i in range(m):
         out[i] = 0
         if word[i] == PAD:
             continue
         n = keys_of(word, coarse, fine, flags, i, keys)
-        total = np.int32(0)
+        # two passes, the first without branches: what is left is nearly always there, so its look-ups overlap
+        left = 0
         for k in range(n):
-            slot = _find(np.uint32(keys[k] >> np.uint64(32)), slots, seen)
-            if slot >= 0:
-                total += np.int32(first_head[slot])
+            key = np.uint32(keys[k] >> np.uint64(32))
+            b = (key >> np.uint32(9)) & bits
+            likely[left] = key
+            left += (seen[b >> np.uint32(3)] >> (b & np.uint32(7))) & 1
+        total = np.int32(0)
+        for k in range(left):
+            s, low = likely[k] >> shift, likely[k] & np.uint32(0xFFFFFF)
+            while first_head[s] and first_head[s] >> np.uint32(8) != low:
+                s = (s + np.uint32(1)) & mask
+            total += np.int32(np.int8(first_head[s] & np.uint32(0xFF)))
         out[i] = total
 
 

@@ -237,7 +237,7 @@ class TaggerMachine:
         """Probability of each entry, (M,) float32; 0 for PAD."""
         t, score = self.model.tensors, self._score
         raw, out = np.empty(len(word), np.int32), np.empty(len(word), np.float32)
-        score.raw_scores(word, self._coarse, self._fine, flags, self._key_slots, self._first_head, self._seen, raw)
+        score.raw_scores(word, self._coarse, self._fine, flags, self._first_head, self._seen, raw)
         scale, floor = t["scale"].tolist()
         bias = float(t["bias"][0]) * scale
         score.smooth(word, flags, raw, scale, bias, t["near"], t["across"], t["blocked"], t["gaps"], floor, out)
@@ -288,8 +288,8 @@ def _features(model: Model) -> tuple[Array, Array, Array, Array]:
     from hicra.labels._tagger_score import index_keys
 
     t = model.tensors
-    size = _room(len(t["keys"]))
-    tables = np.zeros(size, np.uint32), np.zeros(size, np.int32), np.zeros(size, np.int8), np.zeros(_SEEN, np.uint8)
+    size = max(256, _room(len(t["keys"])))
+    tables = np.zeros(size, np.uint32), np.zeros(size, np.int32), np.zeros(size, np.uint32), np.zeros(_SEEN, np.uint8)
     index_keys(t["keys"], t["weights"], *tables)
     return tables
 
