@@ -41,7 +41,7 @@ test-verl: .venv-verl/installed
 
 .venv-verl/installed: locked-verl.txt pyproject.toml
 	$(PYTHON) -m venv .venv-verl
-	.venv-verl/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r locked-verl.txt
+	.venv-verl/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps -r locked-verl.txt
 	.venv-verl/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
 
