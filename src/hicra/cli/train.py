@@ -106,7 +106,7 @@ def _show_need(need: Need, plan: Recipe, length: int) -> None:
     for name, size in need.parts.items():
         table.add_row(f"[dim]  {name}[/]", f"{size / GIB:7.1f} GiB")
     verdict = "fits" if need.fits else "[red]does not fit[/]"
-    table.add_row("  the larger phase, with room to spare", f"{need.total / GIB:7.1f} GiB of {launch.gpu_memory:g}, {verdict}")
+    table.add_row("  the larger phase", f"{need.total / GIB:7.1f} GiB of {launch.gpu_memory:g}, {verdict}")
     where = f"{launch.gpus + launch.vllm_gpus} GPU{'s' if launch.gpus + launch.vllm_gpus > 1 else ''}"
     err.print(f"[dim]memory of each GPU (estimate)[/] {where}, sharding {launch.sharding}, {length:,} tokens")
     err.print(table)
