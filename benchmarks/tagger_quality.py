@@ -36,7 +36,7 @@ from scripts.train_tagger import (
     tagged_out_of_fold,
 )
 
-CURVE = (59, 259, 500)
+CURVE = (59, 259, 500, 859)
 """Excerpts of the learning curve, besides all."""
 
 
@@ -73,15 +73,18 @@ def measure(data: Path) -> None:
     examples = Examples(annotated(data), lexicon())
     excerpts = examples.excerpts
     second = np.array([e.id.startswith("r2-") for e in excerpts])
-    first59 = np.array([not e.id.startswith(("r2-", "d-")) for e in excerpts])
+    third = np.array([e.id.startswith(("r3-", "r4-")) for e in excerpts])
+    given = ~second & ~third
+    first59 = given & np.array([not e.id.startswith("d-") for e in excerpts])
     fold = folds(len(excerpts))
     z = crossed(examples, fold)
     probability, spans = tagged_out_of_fold(examples, fold, z)
     everything = np.ones(len(excerpts), bool)
     row("folds over excerpts, all", part(spans, excerpts, everything))
-    row("  the 259 given ones", part(spans, excerpts, ~second))
+    row("  the 259 given ones", part(spans, excerpts, given))
     row("  the first 59 of them", part(spans, excerpts, first59))
     row("  the 600 of round 2", part(spans, excerpts, second))
+    row("  the 800 of round 3", part(spans, excerpts, third))
     by_source(part(spans, excerpts, everything))
     reliability(examples, probability)
     errors(examples, spans)
@@ -97,7 +100,7 @@ def measure(data: Path) -> None:
     row("sources left out", part(left_out, excerpts, everything))
     by_source(part(left_out, excerpts, everything))
     row("as shipped, in sample", score(Labeller("tagger"), excerpts))
-    passes(excerpts, second)
+    passes(excerpts, {"given": given, "round 2": second, "round 3": third})
 
 
 def by_source(quality: Quality) -> None:
@@ -168,9 +171,9 @@ def errors(examples: Examples, spans: Sequence[Any], shown: int = 25) -> None:
         print(f"    {name}: {sum(counts.values())}, {len(counts)} wordings: {most}", flush=True)
 
 
-def passes(excerpts: Sequence[Excerpt], second: Any) -> None:
-    """How far the annotation passes agree."""
-    for name, among in (("given", ~second), ("round 2", second)):
+def passes(excerpts: Sequence[Excerpt], rounds: dict[str, Any]) -> None:
+    """How far the annotation passes agree, in each round."""
+    for name, among in rounds.items():
         found = agreement([e for e, kept in zip(excerpts, among, strict=True) if kept])
         alone = ", ".join(f"{text} {n}" for text, n in [*found.only_first[:8], *found.only_second[:8]])
         low, high = found.f1_interval
