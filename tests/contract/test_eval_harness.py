@@ -151,8 +151,9 @@ def test_a_stopped_evaluation_goes_on(how: signal.Signals, tmp_path: Path) -> No
         outcome = run(model, ask("mine", 3, data), tmp_path / "out", connections=connections)
         total = len(endpoint.asked)
     assert (outcome.tally.n, outcome.tally.right, outcome.complete) == (60, 60, True)
-    # in flight when it was killed, or served and not yet read by the process: asked again, and nothing else
-    assert total - 60 <= connections + 1
+    # in flight when it was killed, or served and not yet written by a process that waits for its turn on a busy machine
+    # (a connection has one of each at most): asked again, and nothing else
+    assert total - 60 <= 2 * connections
     rows = list(read_answers(str(outcome.log)))
     assert Counter((r.item, r.sample) for r in rows) == {(f"q{i}", s): 1 for i in range(20) for s in range(3)}
 
@@ -163,7 +164,7 @@ def test_a_stopped_evaluation_goes_on(how: signal.Signals, tmp_path: Path) -> No
         for sample in read_eval_log_samples(str(outcome.log))
     ]
     assert len(set(nonces)) == 60
-    assert sum(nonce < before for nonce in nonces) >= before - connections - 1
+    assert sum(nonce < before for nonce in nonces) >= before - 2 * connections
     (result,) = read_results(str(outcome.path))
     assert result.correct.tolist() == [3] * 20
 
