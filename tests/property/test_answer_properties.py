@@ -24,6 +24,7 @@ fractions = st.fractions(min_value=-10_000, max_value=10_000, max_denominator=40
 
 
 @given(st.one_of(latex, any_text), st.one_of(latex, any_text))
+@example("\\frac", r"\frac\text{\frac^}")
 @settings(max_examples=300, deadline=None)
 def test_no_text_raises(answer: str, gold: str) -> None:
     assert same(answer, gold) in (True, False, None)

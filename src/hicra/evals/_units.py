@@ -190,7 +190,7 @@ def _split(phrase: str) -> list[tuple[str, int]]:
         word = token.rstrip(".")
         if token == "/" or word == "per":
             sign = -1
-        elif token.startswith("^") and out:
+        elif token.startswith("^") and token != "^" and out:  # a caret alone is no power, and no unit either
             out[-1] = (out[-1][0], out[-1][1] * int(re.sub(r"[^-\d]", "", token)))
         elif word.lower() in ("squared", "cubed") and out:
             out[-1] = (out[-1][0], out[-1][1] * _MODIFIERS[word.lower()])
