@@ -225,6 +225,7 @@ def test_another_mode_goes_on_from_the_checkpoint(second: Run) -> None:
     assert (second.folder / "out" / "global_step_3" / "hicra_state.json").exists()
 
 
+@pytest.mark.skipif("HICRA_VERL_ALL" not in os.environ, reason="three minutes more: HICRA_VERL_ALL=1 runs it")
 def test_a_rollout_engine_apart_has_several_updates_a_step(tmp_path: Path) -> None:
     save_lab(tmp_path)
     (tmp_path / "weights").mkdir()
