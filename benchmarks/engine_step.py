@@ -36,7 +36,6 @@ from hicra.engines import trl_record
 from hicra.engines.generation import Generation
 from hicra.engines.meter import Meter
 from hicra.engines.trl import HICRAConfig, HICRATrainer
-from hicra.traces.read import sample_traces
 from hicra.traces.rundir import RunWriter
 
 PARTS: dict[str, list[tuple[Any, str]]] = {
@@ -146,10 +145,7 @@ def main() -> None:
     options.shape = HALF_A_BILLION if options.gpu else {}
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    texts = [trace.solution for trace in sample_traces()]
-    options.tokenizer = trl_step.make_tokenizer(texts)
-    flat = [t for text in texts for t in options.tokenizer(text)["input_ids"]]
-    options.pieces = [flat[i : i + options.tokens] for i in range(0, len(flat) - options.tokens, options.tokens)]
+    trl_step.cut_completions(options)
     with tempfile.TemporaryDirectory() as folder:
         found = measure(options, Path(folder))
     if options.json:

@@ -24,12 +24,12 @@ from hicra.labels.agreement import agreement
 from hicra.labels.labeller import Labeller
 from hicra.labels.quality import Excerpt, Quality, score, score_spans
 from hicra.labels.tagger import packaged
+from scripts.fit_judge import annotated
 from scripts.train_tagger import (
     Examples,
     Heads,
     Lexicon,
     Smoothing,
-    annotated,
     best_threshold,
     crossed,
     folds,

@@ -135,6 +135,14 @@ def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token="<pad>", eos_token="<eos>")
 
 
+def cut_completions(options: argparse.Namespace) -> None:
+    """Fill in the tokenizer and the pieces of the bundled traces that serve as completions, `options.tokens` each."""
+    texts = [trace.solution for trace in sample_traces()]
+    options.tokenizer = make_tokenizer(texts)
+    flat = [t for text in texts for t in options.tokenizer(text)["input_ids"]]
+    options.pieces = [flat[i : i + options.tokens] for i in range(0, len(flat) - options.tokens, options.tokens)]
+
+
 def reward(completion_ids: list[list[int]], **_: Any) -> list[float]:
     return [sum(t % 3 == 0 for t in ids) / max(1, len(ids)) for ids in completion_ids]
 
@@ -265,10 +273,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    texts = [trace.solution for trace in sample_traces()]
-    options.tokenizer = make_tokenizer(texts)
-    flat = [t for text in texts for t in options.tokenizer(text)["input_ids"]]
-    options.pieces = [flat[i : i + options.tokens] for i in range(0, len(flat) - options.tokens, options.tokens)]
+    cut_completions(options)
     with tempfile.TemporaryDirectory() as folder:
         found = measure(options, Path(folder))
     if options.json:

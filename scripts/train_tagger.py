@@ -39,7 +39,7 @@ from hicra.grams.text import words as words_of
 from hicra.labels import _tagger_features as features
 from hicra.labels import _tagger_score as scoring
 from hicra.labels import _tagger_words as reading
-from hicra.labels.quality import WORD, Excerpt, over, read_excerpts
+from hicra.labels.quality import WORD, Excerpt, over
 from hicra.labels.tagger import (
     FORMAT,
     FORMAT_VERSION,
@@ -54,7 +54,7 @@ from hicra.labels.tagger import (
 )
 from hicra.labels.vocab import byte_vocab
 from hicra.traces.schema import Trace
-from scripts.fit_judge import UNLICENSED, licensed_traces
+from scripts.fit_judge import UNLICENSED, annotated, licensed_traces
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "src" / "hicra" / "labels" / "data" / "tagger.safetensors"
@@ -466,13 +466,6 @@ def known_moves(model: Model, traces: Iterable[Trace]) -> GramSet:
     taken = sorted(text for text, found in problems.items() if len(found) >= MOVES and text.isascii())
     known = [Gram(text, function=FUNCTIONS[functions[text].most_common(1)[0][0]]) for text in taken]
     return moves_of(gram for gram in known if not gram.text.startswith("other "))
-
-
-def annotated(folder: Path) -> list[Excerpt]:
-    """All excerpts: the given ones and the second round."""
-    return read_excerpts(
-        [*sorted((folder / "gold").glob("planning_spans_*.jsonl")), *sorted((ROOT / "annotations").glob("*.jsonl"))]
-    )
 
 
 def main(folder: Path) -> None:

@@ -48,6 +48,20 @@ def checked(
     return {key: _as_float(value, known[key]) for key, value in table.items()}
 
 
+def check_kept(rollouts_per_step: int) -> None:
+    """The number of completions that a step keeps with their text, where every engine has it.
+
+    Raises:
+        ConfigError: it is negative.
+    """
+    if rollouts_per_step < 0:
+        raise ConfigError(
+            "rollouts_per_step is negative",
+            expected="a number of completions, 0 for none",
+            got=str(rollouts_per_step),
+        )
+
+
 def _fits(value: Any, kind: Any) -> bool:
     """Whether a value is of an annotated type; types that configuration files have no values of are left to others."""
     origin = typing.get_origin(kind)

@@ -19,7 +19,6 @@ tests/contract/test_trl_contract.py fails where a new TRL moves this ground.
 from __future__ import annotations
 
 import math
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +28,7 @@ from trl import GRPOTrainer
 
 from hicra.credit.apply import HicraCredit
 from hicra.engines.generation import ROW, Generation
-from hicra.engines.notice import HicraWarning
+from hicra.engines.notice import HicraWarning, redraw_placebo
 from hicra.engines.record import prompt_name
 from hicra.engines.rewards import checked, completion_text, differing
 from hicra.engines.trl_config import HICRAConfig
@@ -118,7 +117,9 @@ class HICRAMixin(RecordMixin, ExactResumeMixin):
         if "tool_mask" in output:  # what a tool or an environment wrote is not the policy's
             mask = mask & output["tool_mask"].bool()
         if mode == "train" and self.credit.redraw_due(step):
-            self._redraw_placebo([completion_text(c) for c in scored.get("completions", ())], step)
+            # every process sees the same texts, so all draw alike, or all keep the old one
+            texts = gather_object([completion_text(c) for c in scored.get("completions", ())])
+            self._note(redraw_placebo(self.credit, texts, step))
         labels = self.credit.plan(ids, mask & self._hicra_has_text(ids), step=step)
         if len(scored.get("rewards", ())) != len(ids):
             raise ConfigError(
@@ -156,15 +157,6 @@ class HICRAMixin(RecordMixin, ExactResumeMixin):
         output["planning_mask"] = labels.mask & mask
         output[ROW] = torch.arange(len(ids), device=ids.device)
         return output
-
-    def _redraw_placebo(self, texts: list[str], step: int) -> None:
-        try:
-            grams = self.credit.redraw(gather_object(texts), step=step)
-            text = f"the placebo was drawn anew from this batch: {grams.name}"
-        except DataError as error:  # every process sees the same texts, so all of them keep the old one
-            text = f"the placebo stays as it was, this batch is too small to draw it anew: {error.problem}"
-            warnings.warn(text, HicraWarning, stacklevel=2)
-        self._note(text)
 
     # --- what the loss knows -----------------------------------------------------------------------------------------
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:

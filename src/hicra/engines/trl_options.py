@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hicra.credit.config import CreditConfig
-from hicra.errors import ConfigError
+from hicra.engines.table import check_kept
 from hicra.grams.gramset import GramSet
 
 DONE_BY_TRL = {
@@ -72,12 +72,7 @@ class CreditOptions:
         """
         credit = self.credit_config()  # validates itself
         GramSet.load(self.grams)
-        if self.rollouts_per_step < 0:
-            raise ConfigError(
-                "rollouts_per_step is negative",
-                expected="a number of completions, 0 for none",
-                got=str(self.rollouts_per_step),
-            )
+        check_kept(self.rollouts_per_step)
         return credit
 
     def credit_config(self) -> CreditConfig:

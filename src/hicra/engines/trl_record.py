@@ -17,10 +17,9 @@ from hicra.credit.apply import HicraCredit
 from hicra.dynamics.gauge import Gauge
 from hicra.engines.generation import Generation
 from hicra.engines.meter import Meter, flat_name
-from hicra.engines.notice import HicraWarning
+from hicra.engines.notice import FirstBatch, HicraWarning
 from hicra.engines.record import TokenText, groups_to_keep, rows_of
 from hicra.engines.watch import Watch
-from hicra.labels.audit import share_warning
 from hicra.traces.rundir import RunReader, RunWriter
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class RecordMixin:
         self._hicra_complete: list[Generation] = []  # training ones that wait for the end of the step
         self._hicra_committed: int | None = None
         self._hicra_gauge: Gauge | None = None
-        self._hicra_looked = False
+        self._hicra_first_batch = FirstBatch(tokenizer)
         self._hicra_watch = Watch()
         self.hicra_step_hooks: list[Callable[[int, Mapping[str, float]], None]] = []
 
@@ -153,15 +152,8 @@ class RecordMixin:
             self.run_writer.note(self._hicra_step, text)
 
     def _hicra_look_at_first_batch(self, planning: Tensor, mask: Tensor) -> None:
-        tokens = 0 if self._hicra_looked else int(mask.sum())
-        if not tokens:  # a batch may be masked out as a whole, e.g. where all of it is truncated
-            return
-        self._hicra_looked = True
-        share = int((planning & mask).sum()) / tokens
-        tokenizer = getattr(self._hicra_tokenizer, "name_or_path", "") or type(self._hicra_tokenizer).__name__
-        odd = share_warning(share, self.credit.grams.name, tokenizer)
-        if self.args.process_index == 0 and odd:
-            text = f"of the first batch, {odd}. Look at what is labelled with `hicra label --audit`."
+        text = self._hicra_first_batch.look(planning, mask, self.credit.grams.name)
+        if self.args.process_index == 0 and text:
             warnings.warn(text, HicraWarning, stacklevel=2)
             self._note(text)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hicra.credit.config import CreditConfig
-from hicra.engines.table import checked, types_of
+from hicra.engines.table import check_kept, checked, types_of
 from hicra.errors import ConfigError
 from hicra.grams.gramset import GramSet
 
@@ -44,12 +44,7 @@ class VerlSettings(CreditConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         GramSet.load(self.grams)
-        if self.rollouts_per_step < 0:
-            raise ConfigError(
-                "rollouts_per_step is negative",
-                expected="a number of completions, 0 for none",
-                got=str(self.rollouts_per_step),
-            )
+        check_kept(self.rollouts_per_step)
 
     @classmethod
     def from_verl(cls, config: Any) -> VerlSettings:

@@ -20,12 +20,11 @@ from hicra.credit.apply import HicraCredit
 from hicra.dynamics.gauge import Gauge
 from hicra.engines.generation import Generation
 from hicra.engines.meter import Meter
-from hicra.engines.notice import HicraWarning
+from hicra.engines.notice import FirstBatch, HicraWarning, redraw_placebo
 from hicra.engines.record import TokenText, rows_of
 from hicra.engines.verl_batch import Flat, groups_of, numbered, padded, padded_labels, prompt_names
 from hicra.engines.watch import Watch
 from hicra.errors import DataError
-from hicra.labels.audit import share_warning
 from hicra.labels.labeller import Labels
 from hicra.traces.rundir import RUN, RunReader, RunWriter
 
@@ -61,12 +60,11 @@ class Recorder:
         self.writer: RunWriter | None = None
         self._text = TokenText(tokenizer, credit.labeller.vocab)
         self._ends = {tokenizer.eos_token_id, tokenizer.pad_token_id}
-        self._tokenizer = str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__)
+        self._first_batch = FirstBatch(tokenizer)
         self._group_size, self._prompts, self._limit, self._keep = group_size, prompts, limit, keep
         self._meter, self._watch = Meter(credit.grams), Watch()
         self._batches: list[Generation] = []
         self._has_entropies = True
-        self._looked = False
         self._gauge = Gauge() if credit.follows_gauge else None
         if self._gauge is not None:
             credit.gauge = self._gauge.value
@@ -202,13 +200,8 @@ class Recorder:
         """Draw the placebo anew where it is due, from a batch's completions."""
         if not self.credit.redraw_due(step - 1):
             return
-        try:
-            grams = self.credit.redraw(["".join(self._text.pieces(list(row))) for row in rows()], step=step - 1)
-            self.note(step, f"the placebo was drawn anew from this batch: {grams.name}")
-        except DataError as error:
-            text = f"the placebo stays as it was, this batch is too small to draw it anew: {error.problem}"
-            warnings.warn(text, HicraWarning, stacklevel=2)
-            self.note(step, text)
+        texts = ["".join(self._text.pieces(list(row))) for row in rows()]
+        self.note(step, redraw_placebo(self.credit, texts, step - 1))
 
     def note(self, step: int, text: str) -> None:
         """Write a remark into the run directory."""
@@ -221,13 +214,7 @@ class Recorder:
         return set(sorted({group for batch in batches for group in batch.groups})[:count])
 
     def _look_at_first_batch(self, step: int, batch: Generation) -> None:
-        tokens = 0 if self._looked else int(batch.mask.sum())
-        if not tokens:
-            return
-        self._looked = True
-        share = int((batch.labels.mask & batch.mask).sum()) / tokens
-        if odd := share_warning(share, self.credit.grams.name, self._tokenizer):
-            text = f"of the first batch, {odd}. Look at what is labelled with `hicra label --audit`."
+        if text := self._first_batch.look(batch.labels.mask, batch.mask, self.credit.grams.name):
             warnings.warn(text, HicraWarning, stacklevel=2)
             self.note(step, text)
 

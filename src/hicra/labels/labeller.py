@@ -287,14 +287,7 @@ class _Machine:
             a.length, a.need, self._ring, self._cluster, gram_id, begin, matches,
         )  # fmt: skip
         if found < 0:
-            at = -1 - found
-            row = int(np.searchsorted(bounds, at, "right")) - 1
-            raise DataError(
-                f"a token id is outside the vocabulary: completion {row}, token {at - int(bounds[row])}",
-                expected=f"0 <= id < {len(self.vocab)} ({self.vocab.kind} tokenizer)",
-                got=str(int(ids[at])),
-                mend="use the tokenizer that made the ids, and mask padding out if it is marked by another number",
-            )
+            raise self.vocab.outside(ids, bounds, -1 - found)
         return (gram_id >= 0, gram_id, begin), matches[:found]
 
 

@@ -223,14 +223,7 @@ class TaggerMachine:
                 break
             room *= 2
         if n < 0:
-            at = -1 - n
-            row = int(np.searchsorted(bounds, at, "right")) - 1
-            raise DataError(
-                f"a token id is outside the vocabulary: completion {row}, token {at - int(bounds[row])}",
-                expected=f"0 <= id < {len(self.vocab)} ({self.vocab.kind} tokenizer)",
-                got=str(int(ids[at])),
-                mend="use the tokenizer that made the ids, and mask padding out if it is marked by another number",
-            )
+            raise self.vocab.outside(ids, bounds, -1 - n)
         return tuple(part[:n] for part in out)
 
     def probabilities(self, word: Array, flags: Array) -> Array:

@@ -46,6 +46,16 @@ class Vocab:
     def __getitem__(self, token_id: int) -> bytes:
         return self.data[self.offset[token_id] : self.offset[token_id + 1]].tobytes()
 
+    def outside(self, ids: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], at: int) -> DataError:
+        """The error for an id that is no token: `ids` (N,) lie end to end, completions begin at `bounds`."""
+        row = int(np.searchsorted(bounds, at, "right")) - 1
+        return DataError(
+            f"a token id is outside the vocabulary: completion {row}, token {at - int(bounds[row])}",
+            expected=f"0 <= id < {len(self)} ({self.kind} tokenizer)",
+            got=str(int(ids[at])),
+            mend="use the tokenizer that made the ids, and mask padding out if it is marked by another number",
+        )
+
     @classmethod
     def from_tokens(cls, tokens: Iterable[bytes], *, lossy: bool = False, kind: str = "custom") -> Vocab:
         """A vocabulary from the bytes of id 0, 1, 2, ...; ``b""`` marks a special token."""
