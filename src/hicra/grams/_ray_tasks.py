@@ -215,9 +215,9 @@ class Model:
     """A model on some node."""
 
     def __init__(self, name: str, dtype: Any) -> None:
-        from hicra.grams.sentence_model import SentenceModel
+        from hicra.grams.embed import load_model
 
-        self._model = SentenceModel(name, dtype=dtype, device="auto")
+        self._model = load_model(name, dtype=dtype)
 
     def vectors(self, texts: list[str]) -> Any:
         """As of `EmbeddingModel`."""

