@@ -103,6 +103,7 @@ def _plan(asked: str, output: Path | None) -> list[tuple[Any, Path, Format]]:
 def _draw(plan: list[tuple[Any, Path, Format]], runs: list[Run], analysis: Analysis, *, skip: bool) -> list[Path]:
     from hicra.cli.console import err, visible
     from hicra.report.analysis.paper import draw_figure
+    from hicra.report.page import written_to
 
     written = []
     for figure, target, format in plan:
@@ -117,16 +118,9 @@ def _draw(plan: list[tuple[Any, Path, Format]], runs: list[Run], analysis: Analy
             err.print(
                 visible(f"not in figure {figure.number}: {reason}"), highlight=False, markup=False, soft_wrap=True
             )
-        try:
+        with written_to(target):
             if skip:
                 target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(picture)
-        except OSError as error:
-            raise ConfigError(
-                f"{target}: cannot be written",
-                expected="a file in a directory that exists",
-                got=error.strerror or str(error),
-                mend="name another file with -o",
-            ) from error
         written.append(target)
     return written

@@ -41,7 +41,7 @@ class SentenceModel:
         where, self.dtype = place_and_dtype(device, dtype)
         precision = {"dtype": getattr(torch, self.dtype), "use_safetensors": True}
         try:
-            with _no_bar():
+            with without_bars():
                 model = library.SentenceTransformer(name, device=where, model_kwargs=precision)
         except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
             raise ConfigError(
@@ -98,9 +98,10 @@ def check(name: str) -> None:
 
 
 @contextmanager
-def _no_bar() -> Iterator[None]:
-    """Without transformers' own progress bar over the weights."""
-    logging = require("transformers.utils.logging", "mine")
+def without_bars() -> Iterator[None]:
+    """Without transformers' own progress bars over weights; we have ours."""
+    from transformers.utils import logging
+
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hicra.grams.sentence_model import without_bars
 from hicra.lab.model import build_model
 from hicra.lab.settings import LabSettings
 from hicra.lab.tokenizer import build_tokenizer
@@ -50,7 +49,7 @@ def make_base(folder: Path, settings: LabSettings, progress: Progress | None = N
 def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Save both the way transformers loads them: `AutoModelForCausalLM.from_pretrained(folder)` works."""
     folder.mkdir(parents=True, exist_ok=True)
-    with _no_progress_bars():
+    with without_bars():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
@@ -59,20 +58,6 @@ def load_model(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]
     """The inverse of `save_model`."""
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-    with _no_progress_bars():
+    with without_bars():
         model = LlamaForCausalLM.from_pretrained(folder, local_files_only=True)
     return model, PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """transformers draws a progress bar for one file of a megabyte; we have our own."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

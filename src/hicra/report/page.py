@@ -11,7 +11,8 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -72,8 +73,16 @@ def save_page(page: str, out: Path | str) -> Path:
         ConfigError: `out` cannot be written.
     """
     target = Path(out)
-    try:
+    with written_to(target):
         target.write_text(page, encoding="utf-8", errors="replace", newline="\n")
+    return target
+
+
+@contextmanager
+def written_to(target: Path) -> Iterator[None]:
+    """Tell of an `OSError` as a `ConfigError` about the file that was asked for."""
+    try:
+        yield
     except OSError as error:
         raise ConfigError(
             f"{target}: cannot be written",
@@ -81,7 +90,6 @@ def save_page(page: str, out: Path | str) -> Path:
             got=error.strerror or str(error),
             mend="name another file with -o",
         ) from error
-    return target
 
 
 def build_page(run_dirs: Sequence[Path], *, title: str | None = None, names: Sequence[str] | None = None) -> str:
