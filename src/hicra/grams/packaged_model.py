@@ -43,28 +43,35 @@ class PackagedModel:
 
     Raises:
         MissingExtraError: torch, or the package of the weights, is not installed.
-        ConfigError: what the package holds is no model of this kind.
+        ConfigError: what the package holds is damaged, or no model of this kind.
     """
 
     def __init__(self, name: str, *, dtype: str = "auto", device: str = "auto") -> None:
         self._folder = folder(name)
-        torch = require("torch", "mine")
+        torch, self._tokenizers, self._safetensors = (
+            require(library, "mine") for library in ("torch", "tokenizers", "safetensors.torch")
+        )
         self._device, self.dtype = place_and_dtype(device, dtype)
-        config = self._read("config.json")
-        if differs := {key: config.get(key) for key, value in _READ.items() if config.get(key, value) != value}:
+        try:
+            self._load(getattr(torch, self.dtype))
+        except Exception as error:  # what tokenizers and safetensors raise of a damaged file has no common base
             raise ConfigError(
-                f"the package {PACKAGES[name].replace('_', '-')} holds another kind of model than {name!r}",
-                expected=", ".join(f"{key}={_READ[key]}" for key in differs),
-                got=", ".join(f"{key}={value}" for key, value in differs.items()),
+                f"cannot load the encoder {name!r} from the package {PACKAGES[name].replace('_', '-')}",
+                expected=", ".join(f"{key}={value}" for key, value in _READ.items()),
+                got=(str(error).splitlines() or [type(error).__name__])[0][:200],
                 mend='pip install --force-reinstall "hicra[mine]"',
-            )
+            ) from error
+
+    def _load(self, precision: Any) -> None:
+        config = self._read("config.json")
+        if differs := [f"{key}={config.get(key)}" for key, value in _READ.items() if config.get(key, value) != value]:
+            raise ValueError(", ".join(differs))
         self._layers, self._heads = int(config["num_hidden_layers"]), int(config["num_attention_heads"])
         self._eps = float(config["layer_norm_eps"])
-        self._tokenizer = require("tokenizers", "mine").Tokenizer.from_file(str(self._folder / "tokenizer.json"))
+        self._tokenizer = self._tokenizers.Tokenizer.from_file(str(self._folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(int(self._read("sentence_bert_config.json")["max_seq_length"]))
-        weights = require("safetensors.torch", "mine").load_file(self._folder / "model.safetensors")
-        precision = getattr(torch, self.dtype)
+        weights = self._safetensors.load_file(self._folder / "model.safetensors")
         self._weights = {
             key: tensor.to(self._device, precision) for key, tensor in weights.items() if tensor.is_floating_point()
         }
