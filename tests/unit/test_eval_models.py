@@ -9,7 +9,8 @@ import pytest
 
 from hicra.errors import ConfigError
 from hicra.evals.asking import ask, choose
-from hicra.evals.models import NO_TEMPLATE, PROVIDERS, ModelName, name_model
+from hicra.evals.local import NO_TEMPLATE
+from hicra.evals.models import PROVIDERS, ModelName, name_model
 from hicra.evals.prompts import fill
 from hicra.evals.task import Sampling, seed_of
 

@@ -16,7 +16,8 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from hicra.evals.models import NO_TEMPLATE
+NO_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+"""What stands in for a chat template: the prompt as it is."""
 
 
 def prepare(model: Any) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hicra.errors import ConfigError, require
+from hicra.evals.local import NO_TEMPLATE, prepare
 
 ENGINES = ("hf", "vllm")
 """What runs a model on this machine: transformers or vLLM."""
@@ -35,9 +36,6 @@ organisation is ``hf/google/...``."""
 
 ENDPOINT = "endpoint"
 """Name of the service behind --base-url, in the logs."""
-
-NO_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
-"""What stands in for a chat template: the prompt as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +136,6 @@ def open_model(model: ModelName, connections: int) -> Any:
             mend="look at its name; a model of the hub needs the network once",
         ) from error
     if model.provider == "hf":
-        from hicra.evals.local import prepare
-
         prepare(opened)
     return opened
 

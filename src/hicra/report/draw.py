@@ -8,23 +8,19 @@ figure_image   all panels of one or more figures with titles, in one theme's col
 from __future__ import annotations
 
 import io
-import re
-import warnings
-import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hicra.errors import require
+from hicra.report.inline_svg import inline_svg
+from hicra.report.plotting import dateless, new_figure, styled
 from hicra.report.scales import x_limits, y_limits
-from hicra.report.style import LIGHT, PALETTES, SANS, Theme, visible
+from hicra.report.style import LIGHT, PALETTES, Theme, visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as MplFigure
 
     from hicra.report.figures import Figure, Mark, Panel
     from hicra.report.quantities import Curve
@@ -57,15 +53,15 @@ def panel_svg(panel: Panel, runs: Sequence[Run]) -> tuple[str, Placed]:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    with _style("light", hashsalt=panel.key):
-        figure = _figure(WIDTH, HEIGHT)
-        right = WIDTH - _right_margin(panel, runs)
+    with styled("light", hashsalt=panel.key):
+        figure = new_figure(WIDTH, HEIGHT)
+        right = WIDTH - right_margin(panel, runs)
         ax = figure.add_axes((_LEFT / WIDTH, _BOTTOM / HEIGHT, (right - _LEFT) / WIDTH, 1 - (_TOP + _BOTTOM) / HEIGHT))
-        _draw(ax, panel, runs, LIGHT)
+        draw_panel(ax, panel, runs, LIGHT)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     placed = Placed(_LEFT, right, _TOP, HEIGHT - _BOTTOM, ax.get_xlim(), ax.get_ylim())
-    return _inline(buffer.getvalue(), panel.key), placed
+    return inline_svg(buffer.getvalue(), panel.key), placed
 
 
 def figure_image(
@@ -96,74 +92,29 @@ def figure_image(
     title_room = 30
     height = HEIGHT + title_room
     palette = PALETTES[theme]
-    with _style(theme, hashsalt="figure", outlines=True):
-        figure = _figure(WIDTH * columns, height * rows, palette["paper"])
+    with styled(theme, hashsalt="figure", outlines=True):
+        figure = new_figure(WIDTH * columns, height * rows, palette["paper"])
         for i, panel in enumerate(chosen):
             column, row = i % columns, i // columns
             left, base = WIDTH * column + _LEFT, height * (rows - 1 - row) + _BOTTOM
-            size = (WIDTH - _LEFT - _right_margin(panel, runs), HEIGHT - _TOP - _BOTTOM)
+            size = (WIDTH - _LEFT - right_margin(panel, runs), HEIGHT - _TOP - _BOTTOM)
             box = (left / WIDTH / columns, base / height / rows, size[0] / WIDTH / columns, size[1] / height / rows)
             ax = figure.add_axes(box)
-            _draw(ax, panel, runs, palette)
+            draw_panel(ax, panel, runs, palette)
             ax.set_title(panel.title, loc="left", fontsize=12, fontweight="bold", color=palette["ink"], pad=14, x=0)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=format, dpi=dpi, metadata=_dateless(format), facecolor=palette["paper"])
+        figure.savefig(buffer, format=format, dpi=dpi, metadata=dateless(format), facecolor=palette["paper"])
     return buffer.getvalue()
 
 
-def _dateless(format: str) -> dict[str, None] | None:
-    return {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None, "Creator": None}}.get(format)
-
-
-@contextmanager
-def _style(theme: Theme, *, hashsalt: str, outlines: bool = False) -> Iterator[None]:
-    matplotlib = require("matplotlib", "report")
-    require("matplotlib.figure", "report")
-    palette = PALETTES[theme]
-    settings = {
-        "svg.fonttype": "path" if outlines else "none",
-        "svg.hashsalt": hashsalt,
-        "font.family": font_families() if outlines else ["DejaVu Sans"],
-        "font.size": 11,
-        "text.parse_math": False,  # a run named $x$ is a name, not a formula
-        "text.usetex": False,
-        "axes.facecolor": "none",
-        "axes.edgecolor": palette["rule"],
-        "axes.labelcolor": palette["soft"],
-        "xtick.color": palette["soft"],
-        "ytick.color": palette["soft"],
-        "axes.unicode_minus": True,
-        "path.simplify": True,
-        "path.simplify_threshold": 0.3,
-        "pdf.fonttype": 42,
-    }
-    ours = {**matplotlib.rcParamsDefault, "backend": matplotlib.rcParams["backend"], **settings}
-    with matplotlib.rc_context(ours), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
-        yield
-
-
-def font_families() -> list[str]:
-    """The installed ones among the fonts we like; matplotlib complains of every family that it cannot find."""
-    manager = require("matplotlib.font_manager", "report").fontManager
-    there = {font.name for font in manager.ttflist}
-    return [name for name in SANS if name in there] or ["DejaVu Sans"]
-
-
-def _figure(width: float, height: float, colour: str = "none") -> MplFigure:
-    from matplotlib.figure import Figure as MplFigure
-
-    return MplFigure(
-        figsize=(width / 72, height / 72), dpi=72, facecolor=colour
-    )  # no pyplot: no global state, no display
-
-
-def _right_margin(panel: Panel, runs: Sequence[Run]) -> float:
+def right_margin(panel: Panel, runs: Sequence[Run]) -> float:
+    """Room for the names of the runs at the ends of their curves, in points."""
     longest = max((len(visible(runs[c.run].name, _LABEL_CHARS)) for c in panel.curves), default=0)
     return 16 + 6.6 * longest
 
 
-def _draw(ax: Axes, panel: Panel, runs: Sequence[Run], palette: dict[str, str]) -> None:
+def draw_panel(ax: Axes, panel: Panel, runs: Sequence[Run], palette: dict[str, str]) -> None:
+    """Curves, marks, axes and names of one panel."""
     for x0, y0, x1, y1 in panel.guides:
         ax.plot((x0, x1), (y0, y1), color=palette["soft"], linewidth=0.9, linestyle=(0, (2, 2)))
     for curve in panel.curves:
@@ -278,59 +229,3 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
         for k, i in enumerate(members):
             out[i] = centre + gap * (k - (len(members) - 1) / 2)
     return out
-
-
-# --- from matplotlib's SVG to one that can stand in the page ----------------------------------------------------------
-
-_SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
-_ROLE_OF = {value: role for role, value in LIGHT.items()}
-_KEEP = ("fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-dashoffset", "opacity", "fill-opacity",
-         "stroke-opacity", "text-anchor", "font-size", "font-weight", "stroke-linecap", "stroke-linejoin")  # fmt: skip
-_PRESENTATION = re.compile(r"\s*([a-z-]+)\s*:\s*([^;]+)")
-
-
-def _inline(svg: str, key: str) -> str:
-    root = ET.fromstring(svg)
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag in (f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"):
-                parent.remove(child)
-            if child.tag == f"{{{_SVG}}}defs" and len(child) == 0:
-                parent.remove(child)
-    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', ET.tostring(root, encoding="unicode")))
-    for element in root.iter():
-        _presentation(element)
-        if (name := element.get("id")) is not None:
-            if name in used:
-                element.set("id", f"{key}-{name}")
-            else:
-                del element.attrib["id"]
-        for attribute in (f"{{{_XLINK}}}href", "clip-path"):
-            if (value := element.get(attribute)) is not None:
-                element.set(attribute, value.replace("#", f"#{key}-"))
-    for attribute in ("width", "height", "version"):
-        root.attrib.pop(attribute, None)
-    root.set("aria-hidden", "true")
-    return _html(root)
-
-
-def _presentation(element: ET.Element) -> None:
-    """The style attribute as presentation attributes: a policy without 'unsafe-inline' ignores only the former."""
-    for name, value in _PRESENTATION.findall(element.attrib.pop("style", "")):
-        if name == "font":  # e.g. "600 11px 'DejaVu Sans', sans-serif": the page has the family
-            if size := re.search(r"([\d.]+)px", value):
-                element.set("font-size", size[1])
-            if weight := re.match(r"(\d00|bold)\b", value):
-                element.set("font-weight", weight[1])
-        elif name in _KEEP:
-            element.set(name, value.removesuffix("px").strip())
-    for name in ("fill", "stroke"):
-        if (role := _ROLE_OF.get(element.get(name, ""))) is not None:
-            element.set(name, f"var(--{role})")
-
-
-def _html(root: ET.Element) -> str:
-    ET.register_namespace("", _SVG)
-    ET.register_namespace("xlink", _XLINK)
-    text = ET.tostring(root, encoding="unicode")
-    return re.sub(r"\s*\n\s*", "", text)

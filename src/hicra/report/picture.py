@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hicra.report.draw import _figure, _inline, _style
+from hicra.report.inline_svg import inline_svg
+from hicra.report.plotting import new_figure, styled
 from hicra.report.style import LIGHT, visible
 from hicra.report.words import value_text
 
@@ -95,12 +96,12 @@ def picture_svg(picture: Picture) -> str:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    with _style("light", hashsalt=picture.key):
-        figure = _figure(WIDTH, picture.height)
+    with styled("light", hashsalt=picture.key):
+        figure = new_figure(WIDTH, picture.height)
         picture.paint(Canvas(figure, 0, 0, WIDTH, picture.height, LIGHT))
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    return _inline(buffer.getvalue(), picture.key)
+    return inline_svg(buffer.getvalue(), picture.key)
 
 
 # --- dots with intervals ----------------------------------------------------------------------------------------------

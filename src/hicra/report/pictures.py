@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from hicra.errors import DataError, require
-from hicra.report.draw import _dateless, _figure, _style, figure_image
+from hicra.report.draw import figure_image
 from hicra.report.figures import build_figures
+from hicra.report.plotting import dateless, new_figure, styled
 from hicra.report.runs import read_runs
 from hicra.report.style import FUNCTIONS, PALETTES, Theme, function_role, visible
 
@@ -105,13 +106,13 @@ def _render_trace(
 ) -> bytes:
     roles = _roles(text, spans, functions or {})
     palette = PALETTES[theme]
-    with _style(theme, hashsalt="trace", outlines=True):
+    with styled(theme, hashsalt="trace", outlines=True):
         measure = _measure()
         pieces, bottom = _set(text, roles, width - 2 * _MARGIN, measure)
         head = 44.0 if title else 0.0
         shown = [r for r in (*FUNCTIONS, "planning") if r in {role for _, _, role in roles}]
         height = 2 * _MARGIN + head + bottom + (38 if shown else 0)
-        figure = _figure(width, height, palette["paper"])
+        figure = new_figure(width, height, palette["paper"])
         top = height - _MARGIN - head
         if title:
             _text(figure, _MARGIN, height - _MARGIN - 16, visible(title), palette["ink"], size=17, weight="bold")
@@ -130,7 +131,7 @@ def _render_trace(
             _text(figure, x, _MARGIN - 8, name, palette["ink"])
             x += measure(name) + 26
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=format, dpi=dpi, metadata=_dateless(format), facecolor=palette["paper"])
+        figure.savefig(buffer, format=format, dpi=dpi, metadata=dateless(format), facecolor=palette["paper"])
     return buffer.getvalue()
 
 

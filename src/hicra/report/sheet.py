@@ -6,9 +6,10 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from hicra.report.draw import HEIGHT, WIDTH, _dateless, _draw, _figure, _right_margin, _style
+from hicra.report.draw import HEIGHT, WIDTH, draw_panel, right_margin
 from hicra.report.figures import Panel
 from hicra.report.picture import Canvas, Picture
+from hicra.report.plotting import dateless, new_figure, styled
 from hicra.report.style import PALETTES, Theme, visible
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def sheet(
     heights = [_TITLE + max(_height(item) for item in row) for row in rows]
     width, height = WIDTH * columns + _GAP * (columns - 1), sum(heights) + _GAP * (len(rows) - 1)
     palette = PALETTES[theme]
-    with _style(theme, hashsalt="sheet", outlines=True):
-        figure = _figure(width, height, palette["paper"])
+    with styled(theme, hashsalt="sheet", outlines=True):
+        figure = new_figure(width, height, palette["paper"])
         top = float(height)
         for row, tall in zip(rows, heights, strict=True):
             for c, item in enumerate(row):
@@ -54,7 +55,7 @@ def sheet(
                 _place(item, Canvas(figure, (WIDTH + _GAP) * c, bottom, WIDTH, _height(item), palette), runs)
             top -= tall + _GAP
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=format, dpi=dpi, metadata=_dateless(format), facecolor=palette["paper"])
+        figure.savefig(buffer, format=format, dpi=dpi, metadata=dateless(format), facecolor=palette["paper"])
     return buffer.getvalue()
 
 
@@ -69,5 +70,5 @@ def _place(item: Panel | Picture, canvas: Canvas, runs: Sequence[Run]) -> None:
     if isinstance(item, Picture):
         item.paint(canvas)
         return
-    width = WIDTH - _LEFT - _right_margin(item, runs)
-    _draw(canvas.axes(_LEFT, _TOP, width, HEIGHT - _TOP - _BOTTOM), item, runs, canvas.palette)
+    width = WIDTH - _LEFT - right_margin(item, runs)
+    draw_panel(canvas.axes(_LEFT, _TOP, width, HEIGHT - _TOP - _BOTTOM), item, runs, canvas.palette)
