@@ -1,7 +1,7 @@
 """Mining: the naive way beside ours, time against characters, memory.
 
     python benchmarks/mine.py [--sizes 10000 100000] [--whole 50000] [--naive 500 2000 8000] [--plot FILE.png] [--json]
-    python benchmarks/mine.py --sizes --whole 1000000 --naive    # 1.4 G characters: some six minutes and 5 GB of disk
+    python benchmarks/mine.py --sizes --whole 1000000 --naive    # 1.4 G characters: some five minutes and 5 GB of disk
 
 Claims: 50,000 traces in under 40 s and 3 GB; a million traces of 1.2 G characters in under 10 minutes and 4 GB; time
 grows with the characters; at least 500 times as fast as the naive way.
