@@ -16,11 +16,11 @@ The naive way is that of the public re-implementations of the paper (https://git
 trl/trainer/strategic_grams.py, and https://github.com/teilomillet/textpolicy): words are what stands between blanks, in
 lower case; n-grams of 3 to 5 are counted in a dictionary, every distinct one is embedded with the usual call of
 sentence-transformers (32 at a time, float32), and KMeans with 100 clusters runs on all the vectors. "With our words" it
-takes hicra's text rules, which break n-grams at numbers and formulas: a fifth of the n-grams, and a way that nobody has
-published. Embedding is timed on a sample of the n-grams and KMeans on a sample of vectors; both are extrapolated, and
-marked so. Traces are real ones where there are enough. Each ratio comes twice: of the work alone, with the libraries of
-both ways loaded and their encoders in memory (ours mines a second time in its process), and with loading them, which
-takes either way some seconds whatever the corpus.
+takes hicra's text rules, which break n-grams at numbers and formulas: a third to a half of the n-grams, in a way that
+nobody has published. Embedding is timed on a sample of the n-grams and KMeans on a sample of vectors; both are
+extrapolated, and marked so. Traces are real ones where there are enough. Each ratio comes twice: of the work alone,
+with the libraries of both ways loaded and their encoders in memory (ours mines a second time in its process), and with
+loading them, which takes either way some seconds whatever the corpus.
 """
 
 from __future__ import annotations

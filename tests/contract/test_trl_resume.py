@@ -17,10 +17,9 @@ import torch
 pytest.importorskip("trl")
 from trl import GRPOConfig, GRPOTrainer
 
-from hicra.engines.notice import HicraWarning
 from hicra.engines.resume import last_complete_checkpoint, steps_per_boundary
 from hicra.engines.trl import HICRAConfig, HICRATrainer
-from hicra.errors import ConfigError
+from hicra.errors import ConfigError, HicraWarning
 from hicra.grams.gramset import GramSet
 from hicra.traces.rundir import RunReader
 from tests.tiny_trl import IGNORED, dataset, trainer

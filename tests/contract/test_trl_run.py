@@ -19,9 +19,8 @@ from hicra.credit.apply import HicraCredit
 from hicra.credit.config import CreditConfig
 from hicra.dynamics.semantic import entropy_bits
 from hicra.engines.generation import ROW
-from hicra.engines.notice import HicraWarning
 from hicra.engines.trl import HICRAConfig, HICRAMixin, HICRATrainer
-from hicra.errors import ConfigError, DataError, RunDirError
+from hicra.errors import ConfigError, DataError, HicraWarning, RunDirError
 from hicra.grams.gramset import GramSet
 from hicra.labels.labeller import Labeller
 from hicra.traces.rundir import RunReader

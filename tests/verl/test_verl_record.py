@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from hicra.dynamics.gauge import Gauge
-from hicra.engines.notice import HicraWarning
 from hicra.engines.verl_batch import groups_of, numbered, prompt_names
-from hicra.errors import DataError, RunDirError
+from hicra.errors import DataError, HicraWarning, RunDirError
 from hicra.traces.rundir import RunReader
 from tests.verl.tiny_verl import COMPLETIONS, PROMPTS, Batch, jagged, trainer, verl_config
 

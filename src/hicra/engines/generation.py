@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hicra.engines.notice import HicraWarning
-from hicra.errors import DataError
+from hicra.errors import DataError, HicraWarning
 
 if TYPE_CHECKING:
     from hicra.credit.apply import HicraCredit, Sums

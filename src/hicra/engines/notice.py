@@ -13,8 +13,6 @@ from hicra.labels.audit import share_warning
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["FirstBatch", "HicraWarning", "redraw_placebo"]
-
 
 class FirstBatch:
     """Whether a run's first batch has a believable share of planning tokens; asked at every batch, it looks once.

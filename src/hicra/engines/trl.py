@@ -28,13 +28,13 @@ from trl import GRPOTrainer
 
 from hicra.credit.apply import HicraCredit
 from hicra.engines.generation import ROW, Generation
-from hicra.engines.notice import HicraWarning, redraw_placebo
+from hicra.engines.notice import redraw_placebo
 from hicra.engines.record import prompt_name
 from hicra.engines.rewards import checked, completion_text, differing
 from hicra.engines.trl_config import HICRAConfig
 from hicra.engines.trl_record import RecordMixin
 from hicra.engines.trl_resume import ExactResumeMixin
-from hicra.errors import ConfigError, DataError
+from hicra.errors import ConfigError, DataError, HicraWarning
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from trl import GRPOConfig
 
 from hicra.credit.config import CreditConfig
-from hicra.engines.notice import HicraWarning
 from hicra.engines.resume import steps_per_boundary
 from hicra.engines.trl_options import DONE_BY_TRL, CreditOptions, option
-from hicra.errors import ConfigError
+from hicra.errors import ConfigError, HicraWarning
 
 _PER_TOKEN = ("dapo", "cispo", "vespo")
 """Losses that divide by the tokens of the whole batch."""

@@ -17,9 +17,10 @@ from hicra.credit.apply import HicraCredit
 from hicra.dynamics.gauge import Gauge
 from hicra.engines.generation import Generation
 from hicra.engines.meter import Meter, flat_name
-from hicra.engines.notice import FirstBatch, HicraWarning
+from hicra.engines.notice import FirstBatch
 from hicra.engines.record import TokenText, groups_to_keep, rows_of
 from hicra.engines.watch import Watch
+from hicra.errors import HicraWarning
 from hicra.traces.rundir import RunReader, RunWriter
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback
 
 from hicra.dynamics.gauge import Gauge
-from hicra.engines.notice import HicraWarning
 from hicra.engines.resume import RunningState, checkpoint_step, epochs_done, find_checkpoint
-from hicra.errors import ConfigError
+from hicra.errors import ConfigError, HicraWarning
 
 if TYPE_CHECKING:
     from hicra.credit.apply import HicraCredit

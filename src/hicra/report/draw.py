@@ -7,7 +7,6 @@ figure_image   all panels of one or more figures with titles, in one theme's col
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from hicra.report.inline_svg import inline_svg
-from hicra.report.plotting import dateless, new_figure, styled
+from hicra.report.plotting import new_figure, saved, styled
 from hicra.report.scales import x_limits, y_limits
 from hicra.report.style import LIGHT, PALETTES, Theme, visible
 
@@ -58,10 +57,8 @@ def panel_svg(panel: Panel, runs: Sequence[Run]) -> tuple[str, Placed]:
         right = WIDTH - right_margin(panel, runs)
         ax = figure.add_axes((_LEFT / WIDTH, _BOTTOM / HEIGHT, (right - _LEFT) / WIDTH, 1 - (_TOP + _BOTTOM) / HEIGHT))
         draw_panel(ax, panel, runs, LIGHT)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    placed = Placed(_LEFT, right, _TOP, HEIGHT - _BOTTOM, ax.get_xlim(), ax.get_ylim())
-    return inline_svg(buffer.getvalue(), panel.key), placed
+        svg = inline_svg(figure, panel.key)
+    return svg, Placed(_LEFT, right, _TOP, HEIGHT - _BOTTOM, ax.get_xlim(), ax.get_ylim())
 
 
 def figure_image(
@@ -102,9 +99,7 @@ def figure_image(
             ax = figure.add_axes(box)
             draw_panel(ax, panel, runs, palette)
             ax.set_title(panel.title, loc="left", fontsize=12, fontweight="bold", color=palette["ink"], pad=14, x=0)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=format, dpi=dpi, metadata=dateless(format), facecolor=palette["paper"])
-    return buffer.getvalue()
+        return saved(figure, format, dpi=dpi)
 
 
 def right_margin(panel: Panel, runs: Sequence[Run]) -> float:

@@ -9,8 +9,13 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING
 
+from hicra.report.plotting import saved
 from hicra.report.style import LIGHT
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as MplFigure
 
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _ROLE_OF = {value: role for role, value in LIGHT.items()}
@@ -19,14 +24,14 @@ _KEEP = ("fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-dashoffse
 _PRESENTATION = re.compile(r"\s*([a-z-]+)\s*:\s*([^;]+)")
 
 
-def inline_svg(svg: str, key: str) -> str:
-    """An element for the page.
+def inline_svg(figure: MplFigure, key: str) -> str:
+    """A figure as an element for the page, to be called inside `styled`.
 
     Args:
-        svg: what matplotlib saved with its text as text and the colours of the light theme.
+        figure: in the colours of the light theme, its text left as text.
         key: unique in the page.
     """
-    root = ET.fromstring(svg)
+    root = ET.fromstring(saved(figure, "svg", transparent=True))
     for parent in list(root.iter()):
         for child in list(parent):
             if child.tag in (f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"):

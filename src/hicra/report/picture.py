@@ -6,7 +6,6 @@ sheet for a paper (`hicra.report.sheet`). Spots tell a pointer what lies where; 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -99,9 +98,7 @@ def picture_svg(picture: Picture) -> str:
     with styled("light", hashsalt=picture.key):
         figure = new_figure(WIDTH, picture.height)
         picture.paint(Canvas(figure, 0, 0, WIDTH, picture.height, LIGHT))
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    return inline_svg(buffer.getvalue(), picture.key)
+        return inline_svg(figure, picture.key)
 
 
 # --- dots with intervals ----------------------------------------------------------------------------------------------

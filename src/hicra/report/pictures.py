@@ -5,7 +5,6 @@ Letters are drawn as outlines, so that the highlights sit where the words are on
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from hicra.errors import DataError, require
 from hicra.report.draw import figure_image
 from hicra.report.figures import build_figures
-from hicra.report.plotting import dateless, new_figure, styled
+from hicra.report.plotting import new_figure, saved, styled
 from hicra.report.runs import read_runs
 from hicra.report.style import FUNCTIONS, PALETTES, Theme, function_role, visible
 
@@ -130,9 +129,7 @@ def _render_trace(
             _highlight(figure, x, _MARGIN - 8, measure(name), palette[role])
             _text(figure, x, _MARGIN - 8, name, palette["ink"])
             x += measure(name) + 26
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=format, dpi=dpi, metadata=dateless(format), facecolor=palette["paper"])
-    return buffer.getvalue()
+        return saved(figure, format, dpi=dpi)
 
 
 def _roles(text: str, spans: Iterable[SpanLike], functions: Mapping[str, str | None]) -> list[tuple[int, int, str]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hicra.errors import require
 from hicra.report.style import PALETTES, SANS, Theme
@@ -66,6 +67,15 @@ def new_figure(width: float, height: float, colour: str = "none") -> MplFigure:
     return MplFigure(figsize=(width / 72, height / 72), dpi=72, facecolor=colour)
 
 
-def dateless(format: str) -> dict[str, None] | None:
-    """Metadata for `savefig`: the same drawing gives the same bytes on another day."""
-    return {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None, "Creator": None}}.get(format)
+def saved(figure: MplFigure, format: str, **options: Any) -> bytes:
+    """A figure's file, to be called inside `styled`: the same drawing gives the same bytes on another day.
+
+    Args:
+        figure: from `new_figure`; the file has its colour.
+        format: ``"png"``, ``"svg"`` or ``"pdf"``.
+        options: of `savefig`, e.g. ``dpi``.
+    """
+    dateless = {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None, "Creator": None}}.get(format)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=format, metadata=dateless, **options)
+    return buffer.getvalue()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from hicra.report.draw import HEIGHT, WIDTH, draw_panel, right_margin
 from hicra.report.figures import Panel
 from hicra.report.picture import Canvas, Picture
-from hicra.report.plotting import dateless, new_figure, styled
+from hicra.report.plotting import new_figure, saved, styled
 from hicra.report.style import PALETTES, Theme, visible
 
 if TYPE_CHECKING:
@@ -54,9 +53,7 @@ def sheet(
                 bottom = top - _TITLE - _height(item)
                 _place(item, Canvas(figure, (WIDTH + _GAP) * c, bottom, WIDTH, _height(item), palette), runs)
             top -= tall + _GAP
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=format, dpi=dpi, metadata=dateless(format), facecolor=palette["paper"])
-    return buffer.getvalue()
+        return saved(figure, format, dpi=dpi)
 
 
 def _height(item: Panel | Picture) -> float:
